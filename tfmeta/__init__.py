@@ -1,0 +1,1 @@
+"""tfmeta: few-shot learning, meta-learning and transfer learning for Keras on TensorFlow."""
