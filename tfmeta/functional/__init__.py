@@ -1,0 +1,25 @@
+"""Equations as pure functions on tensors: distances, prototypes, moments, losses."""
+
+from tfmeta.functional.distances import DISTANCES, cosine_distance, squared_euclidean
+from tfmeta.functional.losses import (
+    accuracy,
+    cross_entropy,
+    episode_loss,
+    is_classification,
+    mean_squared_error,
+)
+from tfmeta.functional.moments import exact_moments
+from tfmeta.functional.prototypes import class_means
+
+__all__ = [
+    "DISTANCES",
+    "accuracy",
+    "class_means",
+    "cosine_distance",
+    "cross_entropy",
+    "episode_loss",
+    "exact_moments",
+    "is_classification",
+    "mean_squared_error",
+    "squared_euclidean",
+]

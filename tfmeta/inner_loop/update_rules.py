@@ -1,0 +1,99 @@
+"""Update rules: how the inner loop turns a gradient into new weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class UpdateRule(keras.layers.Layer):
+    """A differentiable update of fast weights; the base class of every rule.
+
+    A rule is a Keras layer, so that what it learns (rates, a recurrent network) is made by
+    `add_weight`, trained by the outer loop and saved with the learner. It keeps nothing between
+    calls: what it must remember within an episode is its state, which goes in and comes out.
+    """
+
+    def initial_state(self, weights: Sequence[tf.Tensor]) -> Any:
+        """The rule's state before the first step: a nest of tensors, `()` for a rule without."""
+        return ()
+
+    def update(
+        self, step: int, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], state: Any
+    ) -> tuple[list[tf.Tensor], Any]:
+        """New weights and the rule's new state.
+
+        Args:
+            step: number of the inner step, from 0.
+            weights: the fast weights.
+            gradients: the gradient of the inner loss, one tensor for each weight.
+            state: what `initial_state` or the last `update` returned.
+
+        Returns:
+            The new weights, in the order and shapes of the old ones, and the new state.
+        """
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable("tfmeta")
+class GradientDescent(UpdateRule):
+    """Plain gradient descent, `w <- w - rate * gradient` (MAML, Finn et al. 2017, equation 1).
+
+    Args:
+        learning_rate: the inner rate, positive.
+
+    Raises:
+        ValueError: for a rate that is not positive and finite.
+
+    Example:
+        >>> rule = GradientDescent(0.5)
+        >>> weights, _ = rule.update(0, [tf.constant(1.0)], [tf.constant(0.2)], ())
+        >>> round(float(weights[0]), 3)
+        0.9
+    """
+
+    def __init__(self, learning_rate: float = 0.01, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0.0 < learning_rate < float("inf"):
+            raise ValueError(
+                "`learning_rate` must be positive and finite. "
+                f"Received: learning_rate={learning_rate}. MAML on images uses 0.01 to 0.4."
+            )
+        self.learning_rate = float(learning_rate)
+        self.built = True
+
+    def update(self, step, weights, gradients, state):
+        moved = [w - self.learning_rate * g for w, g in zip(weights, gradients, strict=True)]
+        return moved, state
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learning_rate": self.learning_rate}
+
+
+def get_update_rule(rule: float | UpdateRule) -> UpdateRule:
+    """The rule itself, or gradient descent with the rate that was given.
+
+    Args:
+        rule: an inner rate, or an `UpdateRule`.
+
+    Returns:
+        An `UpdateRule`.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> get_update_rule(0.1).learning_rate
+        0.1
+    """
+    if isinstance(rule, UpdateRule):
+        return rule
+    if isinstance(rule, (int, float)) and not isinstance(rule, bool):
+        return GradientDescent(float(rule))
+    raise ValueError(
+        "`update_rule` must be an inner learning rate or a `tfmeta.inner_loop.UpdateRule`. "
+        f"Received: update_rule={rule!r}"
+    )

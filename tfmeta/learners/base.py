@@ -1,0 +1,524 @@
+"""The base of every learner: from `adapt` and `predict_query` to `fit`, `evaluate` and export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfmeta.functional import accuracy, episode_loss, is_classification, mean_squared_error
+from tfmeta.inner_loop import episode_draws
+from tfmeta.layers import moving_statistics, use_exact_layers
+from tfmeta.learners import checks
+from tfmeta.learners.passes import STATISTICS, Moments
+
+# Between two steps the draws of all tasks move by more than the tasks there are.
+_STEP_STRIDE = 1_000_003
+_PADDING_LOGIT = -1e9
+
+
+class Episode(NamedTuple):
+    """One episode, as the methods of a learner see it: no task axis."""
+
+    inputs: dict[str, tf.Tensor]
+    query_y: tf.Tensor
+    sample_weight: tf.Tensor | None
+
+    @property
+    def support(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """`support_x`, `support_y` and `support_mask` (None where there is none)."""
+        return self.inputs["support_x"], self.inputs["support_y"], self.inputs.get("support_mask")
+
+
+class OuterStep(NamedTuple):
+    """What one episode gives to the outer loop."""
+
+    outputs: tf.Tensor
+    loss: tf.Tensor
+    gradients: tuple[tf.Tensor, ...]
+    moments: Moments
+
+
+class EpisodicLearner(keras.Model):
+    """A Keras model that learns from episodes; the base class of every learner.
+
+    A learner is two methods for ONE episode, without a task axis:
+
+        adapt(support_x, support_y, support_mask=None, *, training=False) -> state
+        predict_query(state, query_x) -> outputs
+
+    `state` is a nest of tensors that is returned and never kept on the learner. From the two, this
+    class makes `call` over a leading task axis, the training and the test step, so that `compile`,
+    `fit`, `evaluate`, `predict`, callbacks, `steps_per_execution` and `tf.distribute` mean what
+    they mean in Keras. A subclass overrides `query_pass` (of which `predict_query` is the half
+    without training), `output_shape_of` and, where its outer update is not the gradient of the
+    query loss, `outer_gradients`.
+
+    `fit`, `evaluate` and `predict` take `(inputs, query_y)` or `(inputs, query_y, sample_weight)`:
+
+        inputs = {"support_x": [tasks, support, ...], "support_y": [tasks, support],
+                  "query_x": [tasks, query, ...]}
+        optional: inputs["support_mask"] [tasks, support] bool, inputs["episode"] [tasks] int64,
+                  sample_weight [tasks, query]
+        query_y [tasks, query] class numbers, or [tasks, query, d] regression targets
+
+    uint8 pictures are scaled to 0 ... 1 on the device, unless the network's input is declared
+    uint8. A support example that is masked out, and a query of weight 0, take no part in anything.
+
+    Args:
+        network: a built Keras model from examples to features or outputs. Its stock normalisation
+            layers are made exact in place (`tfmeta.layers.use_exact_layers`).
+        statistics: `"support"` (inductive: a query is normalised by its support),
+            `"transductive"` (by the query batch) or `"running"` (by moving averages).
+        **kwargs: `name` and other arguments of `keras.Model`.
+    """
+
+    network_argument = "network"
+    nested_arguments: tuple[str, ...] = ("network",)
+
+    def __init__(self, network: keras.Model, *, statistics: str, **kwargs: Any) -> None:
+        checks.check_network(self.network_argument, network)
+        checks.check_choice("statistics", statistics, STATISTICS)
+        # The learner computes in the dtype of the weights, so that autocasting to a half
+        # precision happens in the network's layers and never to fast weights.
+        kwargs.setdefault("dtype", network.variable_dtype)
+        super().__init__(**kwargs)
+        use_exact_layers(network)
+        setattr(self, self.network_argument, network)
+        self.statistics = statistics
+        self._path_trackers: dict[str, list[keras.metrics.Mean]] = {}
+        # XLA drops the checks for non-finite values and makes a loop over tasks slower on the
+        # CPU, so it is used only where it is asked for.
+        self.jit_compile = False
+        self.asked_jit_compile: bool | str = "auto"
+        self.built = True
+
+    # ----- for one episode: what a method defines ------------------------------------------
+
+    def adapt(
+        self,
+        support_x: tf.Tensor,
+        support_y: tf.Tensor,
+        support_mask: tf.Tensor | None = None,
+        *,
+        training: bool = False,
+    ) -> Any:
+        """The state that the support set leads to.
+
+        Args:
+            support_x: `[support, ...]`.
+            support_y: `[support]` class numbers or `[support, d]` targets.
+            support_mask: `[support]` bool, False for padding.
+            training: whether this is part of meta-training.
+
+        Returns:
+            A nest of tensors.
+        """
+        raise NotImplementedError
+
+    def query_pass(
+        self, state: Any, query_x: tf.Tensor, *, training: bool
+    ) -> tuple[tf.Tensor, Moments]:
+        """Outputs of the queries, and the moving statistics after the pass."""
+        raise NotImplementedError
+
+    def output_shape_of(self, query_y_rank: int) -> tuple[int | None, ...]:
+        """Shape of the outputs of one query, None where it depends on the episode."""
+        raise NotImplementedError
+
+    def predict_query(self, state: Any, query_x: tf.Tensor) -> tf.Tensor:
+        """Outputs of the queries under an adapted state; pure in `state`.
+
+        Args:
+            state: what `adapt` returned.
+            query_x: `[query, ...]`.
+
+        Returns:
+            Logits `[query, n_way]`, or values `[query, d]`.
+        """
+        self._check_examples("query_x", query_x)
+        return self.query_pass(state, query_x, training=False)[0]
+
+    def adapt_path(self, *support: Any) -> list[Any]:
+        """States before, between and after the steps of `adapt`; the last is what it returns."""
+        return [self.adapt(*support)]
+
+    def outer_gradients(self, episode: Episode) -> OuterStep:
+        """The gradient of the query loss of one episode, in the learner's trainable variables."""
+        with tf.GradientTape() as tape:
+            state = self.adapt(*episode.support, training=True)
+            outputs, moments = self.query_pass(state, episode.inputs["query_x"], training=True)
+            loss = self._episode_loss(episode, outputs, training=True)
+        gradients = tape.gradient(loss, self._trainable_tensors(), unconnected_gradients="zero")
+        gradients = tuple(tf.convert_to_tensor(g) for g in gradients)
+        return OuterStep(outputs, loss, gradients, moments)
+
+    # ----- over the task axis: what Keras calls ---------------------------------------------
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Outputs of the queries of every task.
+
+        Args:
+            inputs: a batch of episodes, see the class.
+            training: ignored; Keras passes it.
+
+        Returns:
+            `[tasks, query, n_way]` or `[tasks, query, d]`.
+        """
+        inputs = self._standardize(inputs)
+
+        def predict(task: Mapping[str, tf.Tensor]) -> tf.Tensor:
+            episode = Episode(dict(task), task["query_x"], None)
+            state = self.adapt(*episode.support)
+            return self._pad_ways(self.predict_query(state, task["query_x"]), n_way)
+
+        n_way = self._largest_n_way(inputs)
+        return self._map(predict, inputs, self._output_spec(inputs))
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        inputs, query_y, weight = self._unpack(data)
+
+        def learn(task: Mapping[str, Any]) -> OuterStep:
+            episode, restore = self._real_queries(task)
+            step = self.outer_gradients(episode)
+            return step._replace(outputs=restore(self._pad_ways(step.outputs, n_way)))
+
+        n_way = self._largest_n_way(inputs)
+        variables = self.trainable_variables
+        spec = OuterStep(
+            self._output_spec(inputs),
+            tf.TensorSpec([], self.variable_dtype),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in variables),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
+        )
+        steps = self._map(learn, self._elements(inputs, query_y, weight), spec)
+        gradients = [tf.reduce_mean(g, axis=0) for g in steps.gradients]
+        gradients = _require_finite(steps, gradients, _episode_numbers(inputs))
+        self.optimizer.apply(gradients, variables)
+        self._assign_moving_statistics(steps.moments)
+        return self._update_metrics(inputs, query_y, weight, steps.outputs, steps.loss)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        inputs, query_y, weight = self._unpack(data)
+
+        def test(task: Mapping[str, Any]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            episode, restore = self._real_queries(task)
+            states = self.adapt_path(*episode.support)
+            path = [self.predict_query(state, episode.inputs["query_x"]) for state in states]
+            loss = self._episode_loss(episode, path[-1], training=False)
+            scores = tf.stack([_score(episode.query_y, outputs) for outputs in path])
+            return restore(self._pad_ways(path[-1], n_way)), loss, scores
+
+        n_way = self._largest_n_way(inputs)
+        dtype = self.variable_dtype
+        spec = (self._output_spec(inputs), tf.TensorSpec([], dtype), tf.TensorSpec([None], dtype))
+        outputs, loss, scores = self._map(test, self._elements(inputs, query_y, weight), spec)
+        trackers = self._path_trackers.get("acc" if query_y.dtype.is_integer else "mse", [])
+        for k, tracker in enumerate(trackers):
+            tracker.update_state(scores[:, k])
+        logs = self._update_metrics(inputs, query_y, weight, outputs, loss)
+        return {**logs, **{tracker.name: tracker.result() for tracker in trackers}}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The compiled loss of one episode, or the default one: see `compile`."""
+        if self.loss is not None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        default = (
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            if is_classification(y, y_pred)
+            else keras.losses.MeanSquaredError()
+        )
+        return tf.add_n([default(y, y_pred, sample_weight), *self.losses])
+
+    # ----- Keras: compiling, fitting, saving ------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`, with a default loss.
+
+        Args:
+            optimizer: the optimizer of the outer loop.
+            loss: a Keras loss of one episode's queries; None is the cross-entropy of logits for
+                integer `query_y` and the mean squared error for floats.
+            jit_compile: `"auto"` leaves XLA off; True asks for it, and drops the check for
+                non-finite values.
+            **kwargs: other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: for a cross-entropy of probabilities.
+        """
+        checks.check_loss(loss)
+        self.asked_jit_compile = jit_compile
+        super().compile(
+            optimizer, loss, jit_compile=False if jit_compile == "auto" else jit_compile, **kwargs
+        )
+
+    def get_compile_config(self) -> dict[str, Any]:
+        # What was asked for, not what it came to on this device: the next device may differ.
+        config = super().get_compile_config()
+        return {**config, "jit_compile": self.asked_jit_compile} if config else config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        # Keras skips this, and loses the optimizer's state, for a class that overrides `compile`.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
+        """As `keras.Model.fit`, on episodes; bad episodes are a `ValueError`."""
+        n_replicas = self.distribute_strategy.num_replicas_in_sync
+        checks.check_optimizer_in_strategy(self.optimizer, n_replicas)
+        for data in (x, kwargs.get("validation_data")):
+            checks.check_task_count(data, batch_size, n_replicas)
+        with checks.errors_as_value_errors():
+            return super().fit(x, y, batch_size=batch_size, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
+        """As `keras.Model.evaluate`, on episodes; bad episodes are a `ValueError`."""
+        checks.check_task_count(x, batch_size, self.distribute_strategy.num_replicas_in_sync)
+        with checks.errors_as_value_errors():
+            return super().evaluate(x, y, batch_size=batch_size, **kwargs)
+
+    def predict(self, x: Any, **kwargs: Any):
+        """As `keras.Model.predict`, on episodes; bad episodes are a `ValueError`."""
+        with checks.errors_as_value_errors():
+            return super().predict(x, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        nested = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in self.nested_arguments
+        }
+        return {**super().get_config(), **nested, "statistics": self.statistics}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> EpisodicLearner:
+        nested = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+            for name in cls.nested_arguments
+        }
+        return cls(**{**config, **nested})
+
+    # ----- parts ----------------------------------------------------------------------------
+
+    @property
+    def example_shape(self) -> tuple[int | None, ...]:
+        """Shape of one example, as the network takes it."""
+        return tuple(getattr(self, self.network_argument).input_shape[1:])
+
+    def network_input(self, x: tf.Tensor) -> tf.Tensor:
+        """Examples in the dtype that the network takes; uint8 pictures scaled to 0 ... 1.
+
+        Args:
+            x: `[n, ...]`.
+
+        Returns:
+            `[n, ...]`.
+
+        Raises:
+            ValueError: for strings, where the network does not take strings.
+        """
+        network = getattr(self, self.network_argument)
+        x = tf.convert_to_tensor(x)
+        wanted = tf.as_dtype(network.inputs[0].dtype if network.inputs else self.compute_dtype)
+        if x.dtype == wanted:
+            return x
+        if tf.string in (x.dtype, wanted):
+            raise ValueError(
+                f"Examples must be of a dtype that the network takes ({wanted.name}). "
+                f"Received: {x.dtype.name}. Encode them first, or put the encoding in the network."
+            )
+        scale = 1.0 / 255.0 if x.dtype == tf.uint8 and wanted.is_floating else None
+        x = tf.cast(x, wanted)
+        return x if scale is None else x * tf.cast(scale, wanted)
+
+    def support_examples(
+        self, support_x: tf.Tensor, support_y: tf.Tensor, support_mask: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The support set without padding, as the network and the inner loss take it.
+
+        Args:
+            support_x: `[support, ...]`.
+            support_y: `[support]` class numbers or `[support, d]` targets.
+            support_mask: `[support]` bool, or None.
+
+        Returns:
+            `support_x` `[real, ...]` and `support_y` (int32, or float of the learner's dtype).
+
+        Raises:
+            ValueError: for examples, labels or a mask that do not fit.
+        """
+        support_x, support_y = tf.convert_to_tensor(support_x), tf.convert_to_tensor(support_y)
+        self._check_examples("support_x", support_x)
+        if support_y.shape.rank not in (1, 2) or not _same(support_x.shape[0], support_y.shape[0]):
+            raise ValueError(
+                "`support_y` must be class numbers [support] or targets [support, d], one for each "
+                f"example. Received: {support_y.shape} for {support_x.shape[0]} examples."
+            )
+        if support_y.shape.rank == 1 and not support_y.dtype.is_integer:
+            raise ValueError(
+                "`support_y` of shape [support] holds class numbers and must be integer. "
+                f"Received: {support_y.dtype.name}. Targets of a regression are [support, d]."
+            )
+        dtype = "int32" if support_y.shape.rank == 1 else self.variable_dtype
+        support_y = tf.cast(support_y, dtype)
+        if support_mask is not None:
+            support_x = tf.boolean_mask(support_x, support_mask)
+            support_y = tf.boolean_mask(support_y, support_mask)
+        return self.network_input(support_x), support_y
+
+    def _check_examples(self, name: str, x: tf.Tensor) -> None:
+        checks.check_examples(name, x, self.example_shape, leading="[examples]", n_leading=1)
+
+    def _unpack(self, data: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor | None]:
+        inputs, query_y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        inputs = self._standardize(inputs)
+        if query_y is None:
+            raise ValueError("Training and evaluation need `query_y`. Received: query_y=None.")
+        checks.check_targets(query_y, self._output_rank(inputs), self.loss)
+        if query_y.dtype.is_integer:
+            n_way = self._largest_n_way(inputs)
+            query_y = checks.assert_labels("query_y", tf.cast(query_y, "int32"), n_way)
+        return inputs, query_y, weight
+
+    def _standardize(self, inputs: Any) -> dict[str, tf.Tensor]:
+        inputs = checks.check_inputs(inputs, self.example_shape)
+        if len(inputs["support_y"].shape) == 2:
+            # Keras' symbolic build under a strategy hands integer labels over as floats.
+            inputs["support_y"] = tf.cast(inputs["support_y"], "int32")
+        return inputs
+
+    def _output_rank(self, inputs: Mapping[str, tf.Tensor]) -> int:
+        return 2 + len(self.output_shape_of(len(inputs["support_y"].shape) - 1))
+
+    def _output_spec(self, inputs: Mapping[str, tf.Tensor]) -> tf.TensorSpec:
+        shape = self.output_shape_of(len(inputs["support_y"].shape) - 1)
+        return tf.TensorSpec([inputs["query_x"].shape[1], *shape], self.variable_dtype)
+
+    def _largest_n_way(self, inputs: Mapping[str, tf.Tensor]) -> int | tf.Tensor | None:
+        """The largest number of classes of any task; None where it is the same in every task."""
+        (width,) = self.output_shape_of(len(inputs["support_y"].shape) - 1)
+        if width is not None:
+            return width
+        labels = inputs["support_y"]
+        if "support_mask" in inputs:
+            labels = tf.where(inputs["support_mask"], labels, 0)
+        return tf.reduce_max(labels) + 1
+
+    def _pad_ways(self, outputs: tf.Tensor, n_way: int | tf.Tensor) -> tf.Tensor:
+        if isinstance(n_way, int):
+            return outputs
+        missing = n_way - tf.shape(outputs)[1]
+        return tf.pad(outputs, [[0, 0], [0, missing]], constant_values=_PADDING_LOGIT)
+
+    def _elements(self, inputs: Any, query_y: Any, weight: Any) -> dict[str, tf.Tensor]:
+        elements = {**inputs, "query_y": query_y}
+        return elements if weight is None else {**elements, "sample_weight": weight}
+
+    def _real_queries(
+        self, task: Mapping[str, tf.Tensor]
+    ) -> tuple[Episode, Callable[[tf.Tensor], tf.Tensor]]:
+        """The episode without queries of weight 0, and how its outputs get back to their places."""
+        inputs = {k: v for k, v in task.items() if k not in ("query_y", "sample_weight")}
+        query_y, weight = task["query_y"], task.get("sample_weight")
+        if weight is None:
+            return Episode(inputs, query_y, None), lambda outputs: outputs
+        real = tf.where(weight > 0)
+        inputs["query_x"] = tf.gather_nd(inputs["query_x"], real)
+        n_query = tf.shape(query_y, out_type="int64")[0]
+
+        def restore(outputs: tf.Tensor) -> tf.Tensor:
+            shape = tf.concat([[n_query], tf.shape(outputs, out_type="int64")[1:]], axis=0)
+            return tf.scatter_nd(real, outputs, shape)
+
+        return Episode(inputs, tf.gather_nd(query_y, real), tf.gather_nd(weight, real)), restore
+
+    def _map(self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any) -> Any:
+        """`function` of every task, tasks side by side where the device can."""
+        numbers = _episode_numbers(elements)
+        step = 0 if self.optimizer is None else self.optimizer.iterations
+        seeds = numbers + _STEP_STRIDE * tf.cast(step, "int64")
+
+        def with_draws(element: tuple[Mapping[str, tf.Tensor], tf.Tensor]) -> Any:
+            task, seed = element
+            with episode_draws(seed):
+                return function({k: v for k, v in task.items() if k != "episode"})
+
+        return tf.map_fn(with_draws, (dict(elements), seeds), fn_output_signature=spec)
+
+    def _episode_loss(self, episode: Episode, outputs: tf.Tensor, *, training: bool) -> tf.Tensor:
+        loss = self.compute_loss(
+            episode.inputs, episode.query_y, outputs, episode.sample_weight, training=training
+        )
+        return tf.cast(loss, self.variable_dtype)
+
+    def _update_metrics(
+        self, inputs: Any, query_y: tf.Tensor, weight: Any, outputs: tf.Tensor, losses: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        # The loss of one replica is already divided by the number of replicas.
+        n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        n_tasks = tf.shape(losses)[0]
+        self._loss_tracker.update_state(tf.reduce_mean(losses) * n_replicas, sample_weight=n_tasks)
+        if weight is not None:
+            real = tf.where(weight > 0)
+            query_y, outputs, weight = (tf.gather_nd(t, real) for t in (query_y, outputs, weight))
+        logs = self.compute_metrics(inputs, query_y, outputs, weight)
+        of_paths = {t.name for trackers in self._path_trackers.values() for t in trackers}
+        return {name: value for name, value in logs.items() if name not in of_paths}
+
+    def _moving_statistics(self) -> list[keras.Variable]:
+        """What the train step gathers; none where moving averages are not used."""
+        if self.statistics != "running":
+            return []
+        return moving_statistics(getattr(self, self.network_argument))
+
+    def _assign_moving_statistics(self, moments: Moments) -> None:
+        """Assigns the mean over tasks and replicas, once per step."""
+        replica = tf.distribute.get_replica_context()
+        for variable, values in zip(self._moving_statistics(), moments, strict=True):
+            variable.assign(replica.all_reduce("MEAN", tf.reduce_mean(values, axis=0)))
+
+    def _trainable_tensors(self) -> list[tf.Variable]:
+        return [v.value for v in self.trainable_variables]
+
+
+def _same(a: int | None, b: int | None) -> bool:
+    return a is None or b is None or a == b
+
+
+def _episode_numbers(inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """The episodes' numbers, or their places in the batch."""
+    if "episode" in inputs:
+        return tf.cast(inputs["episode"], "int64")
+    return tf.range(tf.shape(inputs["support_x"], out_type="int64")[0])
+
+
+def _score(query_y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    if is_classification(query_y, outputs):
+        return accuracy(query_y, outputs)
+    return mean_squared_error(tf.cast(query_y, outputs.dtype), outputs)
+
+
+def _require_finite(
+    steps: OuterStep, gradients: list[tf.Tensor], numbers: tf.Tensor
+) -> list[tf.Tensor]:
+    """The gradients, once the loss and the gradient of every task are finite."""
+    per_task = [tf.reshape(t, [tf.shape(t)[0], -1]) for t in (steps.loss, *steps.gradients)]
+    finite = tf.reduce_all(
+        tf.stack([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in per_task]), axis=0
+    )
+    return checks.require(
+        tf.reduce_all(finite),
+        "The loss or its gradient is not finite, and the weights are as they were before this "
+        "step. Lower the learning rates or look at the data. Received: episodes",
+        [tf.boolean_mask(numbers, ~finite)],
+        gradients,
+    )

@@ -1,0 +1,227 @@
+"""What is asked of a learner's arguments and of the episodes it is given."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+REQUIRED = ("support_x", "support_y", "query_x")
+OPTIONAL = ("support_mask", "episode")
+_CLASS_LOSSES = ("sparse_categorical_crossentropy", "categorical_crossentropy")
+_VALUE_LOSSES = (
+    "mean_squared_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "huber",
+    "log_cosh",
+)
+# What a graph can only say as an operation's failure is marked, and raised as a ValueError.
+_MARK = "tfmeta"
+_ASSERTION = re.compile(rf"\[{_MARK}: (?P<message>[^\]]*)\]\s*(?P<values>(\[[^\]]*\]\s*)*)")
+_PYTHON_ERROR = re.compile(r"ValueError: (?P<message>.*?)(\nTraceback|\n\n|$)", re.DOTALL)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Refuses a value that is not among the choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {list(choices)}. Received: {name}={value!r}")
+
+
+def check_network(name: str, network: Any) -> None:
+    """Refuses what is not a built Keras model with one input and one output."""
+    if not isinstance(network, keras.Model):
+        raise ValueError(
+            f"`{name}` must be a `keras.Model`, for example `tfmeta.models.conv4()`. "
+            f"Received: {name}={network!r}"
+        )
+    if not network.built or not all(layer.built for layer in network._flatten_layers()):
+        raise ValueError(
+            f"`{name}` must be built before a learner takes it, because an unbuilt network has no "
+            f"weights to learn. Received: {network.name!r}, not built. Call it once on a batch, or "
+            "give it a `keras.Input`."
+        )
+
+
+def check_vectors(name: str, network: keras.Model) -> None:
+    """Refuses a network whose outputs are not vectors of a known length."""
+    shape = network.output_shape
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
+        raise ValueError(
+            f"`{name}` must have one output of shape [batch, n], n known. Received: output shape "
+            f"{shape}. End it with a Flatten, a global pooling or a Dense layer."
+        )
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuses what is not a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def check_loss(loss: Any) -> None:
+    """Refuses a cross-entropy that takes probabilities: learners return logits."""
+    is_name = isinstance(loss, str) and loss in _CLASS_LOSSES
+    is_object = getattr(loss, "name", None) in _CLASS_LOSSES and loss.from_logits is False
+    if is_name or is_object:
+        raise ValueError(
+            "`loss` must take logits, and this one takes probabilities. "
+            f"Received: loss={loss!r}. Leave `loss` out, or pass "
+            "`keras.losses.SparseCategoricalCrossentropy(from_logits=True)`."
+        )
+
+
+def check_optimizer_in_strategy(optimizer: Any, n_replicas: int) -> None:
+    """Refuses what Keras computes wrongly, or not at all, on several replicas."""
+    if n_replicas < 2 or optimizer is None:
+        return
+    names = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
+    given = {name: getattr(optimizer, name, None) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given:
+        raise ValueError(
+            "Under `tf.distribute` with several replicas the optimizer must neither clip (Keras "
+            "clips each replica's gradient before the sum) nor accumulate gradients (Keras fails). "
+            f"Received: {given} on {n_replicas} replicas. Use more tasks per step, or one replica."
+        )
+
+
+def check_task_count(data: Any, batch_size: int | None, n_replicas: int) -> None:
+    """Refuses a number of tasks that the replicas cannot share evenly."""
+    if n_replicas < 2:
+        return
+    n_tasks = batch_size
+    if isinstance(data, tf.data.Dataset):
+        specs = tf.nest.flatten(data.element_spec)
+        n_tasks = specs[0].shape[0] if specs and specs[0].shape.rank else None
+    if n_tasks is not None and n_tasks % n_replicas:
+        raise ValueError(
+            f"`n_tasks` must be a multiple of the number of replicas ({n_replicas}). "
+            f"Received: n_tasks={n_tasks}."
+        )
+
+
+def check_inputs(inputs: Any, example_shape: Sequence[int | None]) -> dict[str, tf.Tensor]:
+    """The inputs of an episode batch as a dict, after a look at keys, ranks and shapes.
+
+    Args:
+        inputs: a mapping with `support_x [tasks, support, ...]`, `support_y [tasks, support]` or
+            `[tasks, support, d]`, `query_x [tasks, query, ...]` and optionally `support_mask
+            [tasks, support]` and `episode [tasks]`.
+        example_shape: what the network takes, without the batch axis.
+
+    Returns:
+        The same tensors, entries that are `None` left out.
+
+    Raises:
+        ValueError: for missing or unknown keys, and shapes that do not fit.
+    """
+    if not isinstance(inputs, Mapping):
+        raise ValueError(
+            f"Episodes must be a dict with {list(REQUIRED)}. Received: {type(inputs).__name__}. "
+            "`tfmeta.data.episode_dataset` makes them."
+        )
+    given = {key: value for key, value in inputs.items() if value is not None}
+    missing = [key for key in REQUIRED if key not in given]
+    unknown = [key for key in given if key not in REQUIRED + OPTIONAL]
+    if missing or unknown:
+        raise ValueError(
+            f"Episodes must have {list(REQUIRED)} and may have {list(OPTIONAL)}. "
+            f"Received: {list(given)} (missing {missing}, unknown {unknown})."
+        )
+    for key in ("support_x", "query_x"):
+        check_examples(key, given[key], example_shape, leading="[tasks, examples]", n_leading=2)
+    return given
+
+
+def check_examples(
+    name: str, x: Any, example_shape: Sequence[int | None], *, leading: str, n_leading: int
+) -> None:
+    """Refuses examples of another shape or dtype than the network takes."""
+    shape = tuple(x.shape)[n_leading:]
+    fits = len(tuple(x.shape)) == n_leading + len(example_shape) and all(
+        want is None or got is None or want == got
+        for want, got in zip(example_shape, shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"`{name}` must have the shape {leading} + {tuple(example_shape)}, which is what the "
+            f"network takes. Received: {name} of shape {tuple(x.shape)}. Resize the examples "
+            "(`image_size=` of the loaders) or build the network with their `input_shape`."
+        )
+
+
+def check_targets(y: tf.Tensor, outputs_rank: int, loss: Any) -> None:
+    """Refuses query targets whose dtype or rank does not fit the loss.
+
+    Args:
+        y: `[tasks, query]` integers or `[tasks, query, d]` floats.
+        outputs_rank: rank of the learner's outputs, task axis included.
+        loss: what was given to `compile`, or None.
+
+    Raises:
+        ValueError: for float class labels, and integer targets of a regression loss.
+    """
+    name = getattr(loss, "name", loss if isinstance(loss, str) else getattr(loss, "__name__", ""))
+    name = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}.get(name, name)
+    is_integer = y.dtype.is_integer
+    has_classes = len(y.shape) == outputs_rank - 1
+    if (name in _VALUE_LOSSES and has_classes) or (name in _CLASS_LOSSES and not is_integer):
+        raise ValueError(
+            f"`query_y` must fit the loss {name!r}: integers [tasks, query] for a cross-entropy, "
+            "floats [tasks, query, d] for a regression loss. "
+            f"Received: {y.dtype.name} of shape {tuple(y.shape)}."
+        )
+    if has_classes and not is_integer:
+        raise ValueError(
+            "`query_y` of shape [tasks, query] holds class numbers and must be integer; targets "
+            "of a regression have the shape [tasks, query, d]. "
+            f"Received: {y.dtype.name} of shape {tuple(y.shape)}."
+        )
+    if not has_classes and is_integer:
+        raise ValueError(
+            "`query_y` of a regression [tasks, query, d] must be float; class numbers have the "
+            f"shape [tasks, query]. Received: {y.dtype.name} of shape {tuple(y.shape)}."
+        )
+
+
+def assert_labels(name: str, y: tf.Tensor, n_way: int | tf.Tensor) -> tf.Tensor:
+    """The labels, after a check that they lie in `0 ... n_way - 1`."""
+    smallest, largest = tf.reduce_min(y), tf.reduce_max(y)
+    message = f"`{name}` must hold class numbers 0 ... n_way - 1. Received: smallest, largest, n_way ="
+    n_way = tf.cast(n_way, y.dtype)
+    return require((smallest >= 0) & (largest < n_way), message, [smallest, largest, n_way], y)
+
+
+def require(condition: tf.Tensor, message: str, values: Sequence[tf.Tensor], then: Any) -> Any:
+    """`then`, if the condition holds; a ValueError with message and values if not.
+
+    In a graph the error is an operation's failure, which `errors_as_value_errors` turns into the
+    ValueError. XLA drops the check.
+    """
+    if tf.executing_eagerly():
+        if not bool(condition):
+            raise ValueError(f"{message} {', '.join(str(v.numpy()) for v in values)}")
+        return then
+    check = tf.debugging.Assert(condition, [f"{_MARK}: {message}", *values], summarize=16)
+    with tf.control_dependencies([check]):
+        return tf.nest.map_structure(tf.identity, then)
+
+
+@contextlib.contextmanager
+def errors_as_value_errors() -> Iterator[None]:
+    """Scope that raises what `require`, or Python code inside a dataset, found as a ValueError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = _ASSERTION.search(error.message) or _PYTHON_ERROR.search(error.message)
+        if found is None:
+            raise
+        values = found.groupdict().get("values") or ""
+        values = ", ".join(value for value in re.findall(r"\[([^\]]*)\]", values))
+        raise ValueError(f"{found['message'].strip()} {values}".strip()) from error
