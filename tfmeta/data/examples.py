@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -11,10 +10,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.data.arguments import as_examples, as_image_size, as_labels, as_names, check_unique
 from tfmeta.data.check import check_examples
 from tfmeta.data.pictures import read_picture
 
-_ROTATED = re.compile(r"/rot\d{3}$")
+_ROTATION = re.compile(r"/rot\d{3}$")
+
+
+def unrotated(class_name: str) -> str:
+    """Name of the class that `Examples.rotate` made this one from: `name` for `name/rot090`."""
+    return _ROTATION.sub("", class_name)
 
 
 class Examples:
@@ -54,13 +59,13 @@ class Examples:
         channels: int = 3,
         turns: np.ndarray | Sequence[int] | None = None,
     ):
-        self.x = _as_examples(x)
-        self.y = _as_labels(y, len(self.x))
+        self.x = as_examples(x)
+        self.y = as_labels(y, len(self.x))
         n_classes = int(self.y.max()) + 1
         names = [str(i) for i in range(n_classes)] if class_names is None else class_names
-        self.class_names = _as_names(names, n_classes, "class_names")
-        _check_unique(self.class_names)
-        self.groups = None if groups is None else _as_names(groups, n_classes, "groups")
+        self.class_names = as_names(names, n_classes, "class_names")
+        check_unique(self.class_names)
+        self.groups = None if groups is None else as_names(groups, n_classes, "groups")
         self.image_size = None if image_size is None else as_image_size(image_size)
         self.channels = channels
         self.turns = None if turns is None else np.asarray(turns, np.int8)
@@ -190,7 +195,7 @@ class Examples:
     @property
     def is_rotated(self) -> bool:
         """Whether some class is another one turned, judged by the names that `rotate` gives."""
-        return any(_ROTATED.search(name) for name in self.class_names)
+        return any(unrotated(name) != name for name in self.class_names)
 
     def read(self, rows: tf.Tensor) -> tf.Tensor:
         """Examples `[..., *example_shape]` of the row numbers `rows`, in eager mode or a graph.
@@ -209,6 +214,17 @@ class Examples:
         x = tf.numpy_function(self._decode, [rows], tf.uint8, stateful=False)
         x.set_shape([*tf.convert_to_tensor(rows).shape, *self.example_shape])
         return x
+
+    def read_row(self, row: int) -> np.ndarray:
+        """Example `[*example_shape]` of one row number, as a NumPy array.
+
+        Raises:
+            ValueError: its image file is missing or corrupt; it is named.
+        """
+        if not self.is_lazy:
+            return self.x[row]
+        picture = read_picture(str(self.x[row]), image_size=self.image_size, channels=self.channels)
+        return picture if self.turns is None else np.rot90(picture, self.turns[row])
 
     def check(
         self, n_way: int, *, n_shot: int = 1, n_query: int = 15, others: Iterable[Examples] = ()
@@ -233,13 +249,8 @@ class Examples:
             return tf.convert_to_tensor(self.x)
 
     def _decode(self, rows: np.ndarray) -> np.ndarray:
-        pictures = np.empty((rows.size, *self.example_shape), np.uint8)
-        for i, row in enumerate(rows.ravel()):
-            picture = read_picture(
-                str(self.x[row]), image_size=self.image_size, channels=self.channels
-            )
-            pictures[i] = picture if self.turns is None else np.rot90(picture, self.turns[row])
-        return pictures.reshape(*rows.shape, *self.example_shape)
+        pictures = [self.read_row(row) for row in rows.ravel()]
+        return np.reshape(pictures, (*rows.shape, *self.example_shape))
 
     def _class_numbers(self, classes: Iterable[int | str]) -> list[int]:
         index = {name: i for i, name in enumerate(self.class_names)}
@@ -247,7 +258,8 @@ class Examples:
         if not given:
             raise ValueError("At least one class must be selected. Received none.")
         unknown = [
-            c for c in given
+            c
+            for c in given
             if (c not in index if isinstance(c, str) else not 0 <= c < self.n_classes)
         ]
         if unknown:
@@ -259,74 +271,3 @@ class Examples:
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"Each class may be selected once. Received: {given[:20]}.")
         return numbers
-
-
-def as_image_size(image_size: int | tuple[int, int] | Sequence[int]) -> tuple[int, int]:
-    """`(height, width)` from a pair, or from one number for square pictures.
-
-    Raises:
-        ValueError: not one or two positive integers.
-    """
-    size = (image_size, image_size) if np.ndim(image_size) == 0 else tuple(image_size)  # type: ignore[arg-type]
-    if len(size) != 2 or not all(isinstance(s, (int, np.integer)) and s > 0 for s in size):
-        raise ValueError(
-            "`image_size` must be (height, width), or one number for square pictures. "
-            f"Received: image_size={image_size!r}."
-        )
-    return int(size[0]), int(size[1])
-
-
-def _as_examples(x: Any) -> np.ndarray:
-    if isinstance(x, (list, tuple)) and x and all(isinstance(p, (str, os.PathLike)) for p in x):
-        x = [os.fspath(p) for p in x]
-    x = np.asarray(x)
-    if x.ndim == 0 or len(x) == 0:
-        raise ValueError(f"At least one example is expected. Received `x` of shape {x.shape}.")
-    if x.dtype.kind not in "biufU" or (x.dtype.kind == "U" and x.ndim != 1):
-        raise ValueError(
-            "`x` must be an array of numbers [n, ...], or a flat list of paths of image files. "
-            f"Received dtype {x.dtype}, shape {x.shape}. Convert the examples to one array."
-        )
-    return x
-
-
-def _as_labels(y: Any, n: int) -> np.ndarray:
-    y = np.asarray(y)
-    if y.shape != (n,):
-        raise ValueError(
-            f"`y` must hold one label for each of the {n} examples. Received shape {y.shape}."
-        )
-    if y.dtype.kind not in "iu":
-        raise ValueError(
-            f"`y` must hold integer labels. Received dtype {y.dtype}. "
-            "Use `from_arrays`, which numbers labels of any kind."
-        )
-    values = np.unique(y)
-    if not np.array_equal(values, np.arange(len(values))):
-        raise ValueError(
-            f"`y` must take every value of 0 ... {len(values) - 1}. Received {len(values)} "
-            f"different labels in {values[0]} ... {values[-1]}. Use `from_arrays`, which "
-            "numbers them anew."
-        )
-    return y.astype(np.int32)
-
-
-def _as_names(names: Iterable[Any], n_classes: int, argument: str) -> tuple[str, ...]:
-    result = tuple(str(name) for name in names)
-    if len(result) != n_classes:
-        raise ValueError(
-            f"`{argument}` must hold one name for each of the {n_classes} classes. "
-            f"Received {len(result)}."
-        )
-    return result
-
-
-def _check_unique(names: tuple[str, ...]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1}) if (
-        len(set(names)) < len(names)
-    ) else []
-    if repeated:
-        raise ValueError(
-            f"Class names must differ. Received twice: {', '.join(repeated[:5])}. "
-            "Merge these classes or rename them."
-        )

@@ -6,12 +6,13 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
+_T = TypeVar("_T")
 _MODES = {1: "L", 3: "RGB"}
-_CHUNK = 512
 
 
 def read_picture(
@@ -65,18 +66,45 @@ def decode_picture(
         with Image.open(io.BytesIO(data)) as file:
             if file.mode[0] in "IF":  # Pillow would clip these at 255 instead of scaling them.
                 raise ValueError(f"8 bits a channel are expected, its mode is {file.mode}")
+            if image_size is not None:  # A large JPEG is decoded at a fraction of its size.
+                file.draft(None, (2 * max(image_size),) * 2)
             picture = ImageOps.exif_transpose(file).convert(_MODES[channels])
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"The picture {name!r} cannot be decoded ({error}). "
             "Replace it with an intact 8-bit picture, or remove it."
         ) from error
-    if image_size is not None and picture.size != image_size[::-1]:
-        picture = picture.resize(image_size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(picture.height, picture.width, channels)
+    return resize_picture(_as_array(picture), image_size)
 
 
-def map_in_threads(function: Callable[[int], np.ndarray], n: int) -> list[np.ndarray]:
+def resize_picture(picture: np.ndarray, image_size: tuple[int, int] | None) -> np.ndarray:
+    """Picture uint8 `[height, width, channels]` stretched to `image_size`.
+
+    Shrinking averages over the area of each new pixel (antialiased); growing interpolates
+    linearly. `None`, or the size that the picture has, leaves it as it is.
+    """
+    height, width = picture.shape[:2]
+    if image_size is None or (height, width) == tuple(image_size):
+        return picture
+    shrinks = image_size[0] <= height and image_size[1] <= width
+    method = Image.Resampling.HAMMING if shrinks else Image.Resampling.BILINEAR
+    image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+    return _as_array(image.resize(image_size[::-1], method))
+
+
+def set_channels(picture: np.ndarray, channels: int) -> np.ndarray:
+    """Picture uint8 `[height, width, channels]` as grey (1) or RGB (3)."""
+    if picture.shape[-1] == channels:
+        return picture
+    image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+    return _as_array(image.convert(_MODES[channels]))
+
+
+def _as_array(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).reshape(image.height, image.width, -1)
+
+
+def map_in_threads(function: Callable[[int], _T], n: int) -> list[_T]:
     """List of `function(0) ... function(n - 1)`, computed in one thread per core.
 
     Pillow releases the interpreter while it decodes, so threads do run side by side.
@@ -98,48 +126,3 @@ def stack_pictures(pictures: Sequence[np.ndarray]) -> np.ndarray:
             f"and {sizes[-1]}. Pass `image_size=(height, width)` to resize them."
         )
     return np.stack(pictures)
-
-
-def resize_pictures(pictures: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Pictures `[n, height, width, channels]` resized to `image_size`, in their own dtype.
-
-    Area averaging where an axis shrinks, linear interpolation where it grows: two small matrix
-    products, `out[i, j] = sum_kl rows[i, k] columns[j, l] picture[k, l]`.
-
-    Args:
-        pictures: uint8 or float `[n, height, width, channels]`.
-        image_size: `(height, width)` of the result.
-
-    Returns:
-        `[n, *image_size, channels]`.
-    """
-    if pictures.shape[1:3] == tuple(image_size):
-        return pictures
-    rows = resize_weights(pictures.shape[1], image_size[0])
-    columns = resize_weights(pictures.shape[2], image_size[1])
-    resized = np.empty((len(pictures), *image_size, pictures.shape[3]), pictures.dtype)
-    for i in range(0, len(pictures), _CHUNK):  # float copies of all pictures would not fit
-        chunk = pictures[i : i + _CHUNK].astype(np.float32)
-        chunk = np.tensordot(np.tensordot(chunk, rows, (1, 1)), columns, (1, 1))
-        chunk = chunk.transpose(0, 2, 3, 1)
-        resized[i : i + _CHUNK] = np.rint(chunk) if pictures.dtype.kind in "iu" else chunk
-    return resized
-
-
-def resize_weights(size: int, new_size: int) -> np.ndarray:
-    """Weights `[new_size, size]` float32 of the old pixels in each new one; rows sum to one.
-
-    Example:
-        >>> resize_weights(3, 2).round(2).tolist()
-        [[0.67, 0.33, 0.0], [0.0, 0.33, 0.67]]
-    """
-    scale = size / new_size
-    pixels = np.arange(size)
-    if scale >= 1:
-        edges = np.arange(new_size + 1)[:, None] * scale
-        overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    else:
-        centres = (np.arange(new_size)[:, None] + 0.5) * scale - 0.5
-        overlap = 1 - np.abs(np.clip(centres, 0, size - 1) - pixels)
-    weights = np.maximum(overlap, 0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
