@@ -1,0 +1,6 @@
+"""Concrete Keras networks, installed and imported as `tfmeta.models`."""
+
+from tfmeta.models.conv4 import conv4
+from tfmeta.models.mlp import mlp
+
+__all__ = ["conv4", "mlp"]
