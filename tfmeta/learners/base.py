@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfmeta.functional import accuracy, episode_loss, is_classification, mean_squared_error
+from tfmeta.functional import accuracy, is_classification, mean_squared_error
 from tfmeta.inner_loop import episode_draws
 from tfmeta.layers import moving_statistics, use_exact_layers
 from tfmeta.learners import checks
@@ -225,10 +225,11 @@ class EpisodicLearner(keras.Model):
         """The compiled loss of one episode, or the default one: see `compile`."""
         if self.loss is not None:
             return super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        dtype = self.variable_dtype
         default = (
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype)
             if is_classification(y, y_pred)
-            else keras.losses.MeanSquaredError()
+            else keras.losses.MeanSquaredError(dtype=dtype)
         )
         return tf.add_n([default(y, y_pred, sample_weight), *self.losses])
 
