@@ -80,8 +80,8 @@ def decode_picture(
 def resize_picture(picture: np.ndarray, image_size: tuple[int, int] | None) -> np.ndarray:
     """Picture uint8 `[height, width, channels]` stretched to `image_size`.
 
-    Shrinking averages over the area of each new pixel (antialiased); growing interpolates
-    linearly. `None`, or the size that the picture has, leaves it as it is.
+    Shrinking is antialiased (a Hamming window, close to the mean over the area of each new
+    pixel); growing interpolates linearly. `None`, or its own size, leaves the picture as it is.
     """
     height, width = picture.shape[:2]
     if image_size is None or (height, width) == tuple(image_size):

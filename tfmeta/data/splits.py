@@ -26,7 +26,8 @@ def split_classes(
     """Train, validation and test examples that share no class.
 
     With `by="group"` they share no group either: of 100 random orders, each filled greedily into
-    the part that lacks most classes, the one whose class counts come closest to the fractions.
+    the part that lacks most classes, the one whose class counts come closest to the fractions
+    (where groups are few, this may be the same split for every seed).
 
     Args:
         examples: All examples.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-
 from tfmeta.data.arguments import as_image_size
 from tfmeta.data.arrays import from_arrays
 from tfmeta.data.examples import Examples
