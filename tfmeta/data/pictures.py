@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 _T = TypeVar("_T")
 _MODES = {1: "L", 3: "RGB"}
@@ -70,8 +70,10 @@ def decode_picture(
                 file.draft(None, (2 * max(image_size),) * 2)
             picture = ImageOps.exif_transpose(file).convert(_MODES[channels])
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = f"no known format, {len(data)} bytes" if unknown else error
         raise ValueError(
-            f"The picture {name!r} cannot be decoded ({error}). "
+            f"The picture {name!r} cannot be decoded ({reason}). "
             "Replace it with an intact 8-bit picture, or remove it."
         ) from error
     return resize_picture(_as_array(picture), image_size)

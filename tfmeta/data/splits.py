@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -113,14 +114,13 @@ def check_disjoint(*splits: Examples) -> None:
         ValueError: two parts share a class; the first few are named.
     """
     classes = [{unrotated(name) for name in split.class_names} for split in splits]
-    for i in range(len(splits)):
-        for j in range(i):
-            shared = sorted(classes[i] & classes[j])
-            if shared:
-                raise ValueError(
-                    f"Splits must not share classes. Received {len(shared)} in both split {j} and "
-                    f"split {i}: {', '.join(shared[:5])}. Divide the classes with `split_classes`."
-                )
+    for (i, first), (j, second) in combinations(enumerate(classes), 2):
+        shared = sorted(first & second)
+        if shared:
+            raise ValueError(
+                f"Splits must not share classes. Received {len(shared)} in both split {i} and "
+                f"split {j}: {', '.join(shared[:5])}. Divide the classes with `split_classes`."
+            )
 
 
 def _check_split(examples: Examples, fractions: Sequence[float], by: str) -> None:
