@@ -277,6 +277,9 @@ class EpisodicLearner(keras.Model):
         """As `keras.Model.fit`, on episodes; bad episodes are a `ValueError`."""
         n_replicas = self.distribute_strategy.num_replicas_in_sync
         checks.check_optimizer_in_strategy(self.optimizer, n_replicas)
+        if isinstance(x, tf.data.Dataset):
+            # Keras warns that it does not shuffle a dataset, though nobody asked it to.
+            kwargs.setdefault("shuffle", False)
         for data in (x, kwargs.get("validation_data")):
             checks.check_task_count(data, batch_size, n_replicas)
         with checks.errors_as_value_errors():

@@ -1,0 +1,239 @@
+"""Export of a learner as a SavedModel that adapts and predicts with TensorFlow alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.learners import checks
+from tfmeta.learners.base import EpisodicLearner
+
+_PARITY = 1e-5
+
+
+def export_learner(
+    learner: EpisodicLearner,
+    path: str | os.PathLike[str],
+    *,
+    target_size: int | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Writes a learner as one SavedModel that adapts to new classes where it is served.
+
+    Signatures, for any number of support and query examples:
+
+    - `adapt(support_x, support_y, class_names)` -> `state_000`, `state_001`, ..., `class_names`
+    - `predict(query_x, class_names, state_000, ...)` -> what is said below
+    - `adapt_and_predict(support_x, support_y, class_names, query_x)`, the default signature
+
+    A classifier takes `support_y [support]` int32 with `class_names [n_way]` strings, and returns
+    `logits [query, n_way]`, `probabilities`, `label [query]` and `class_name [query]`; any `n_way`
+    where the learner allows it. A regression takes `support_y [support, d]` floats, has no
+    `class_names`, and returns `values [query, d]`. The file `tfmeta.json` in the assets says which
+    statistics and steps were exported. What is written is loaded again and compared with the
+    learner before it takes its place.
+
+    Args:
+        learner: a built learner.
+        path: the folder to write.
+        target_size: `d` for a regression; None for a classifier.
+        dtype: of the examples; None for uint8 pictures (examples `[height, width, 1 or 3]`), and
+            else what the network takes.
+        overwrite: whether an existing folder is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: when the path exists, or the written model does not repeat the learner's
+            outputs to 1e-5; nothing is left at `path` then.
+
+    Example:
+        >>> backbone = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> learner = tfmeta.learners.PrototypicalNetwork(backbone)
+        >>> path = export_learner(learner, os.path.join(tempfile.mkdtemp(), "served"))
+        >>> sorted(tf.saved_model.load(path).signatures)
+        ['adapt', 'adapt_and_predict', 'predict', 'serving_default']
+    """
+    path = os.fspath(path)
+    if not isinstance(learner, EpisodicLearner):
+        raise ValueError(f"`learner` must be a tfmeta learner. Received: learner={learner!r}")
+    if os.path.exists(path) and not overwrite:
+        raise ValueError(
+            f"`path` must not exist, or `overwrite=True` be given. Received: path={path!r}"
+        )
+    served = _ServedLearner(learner, target_size, dtype or _example_dtype(learner))
+    parent = os.path.dirname(os.path.abspath(path))
+    os.makedirs(parent, exist_ok=True)
+    # Written beside the target and moved there once it is known to be good: an interrupted or
+    # wrong export leaves nothing behind.
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".export-") as folder:
+        written = os.path.join(folder, "model")
+        served.write(written)
+        served.check_parity(written)
+        if os.path.exists(path):
+            shutil.rmtree(path)
+        shutil.move(written, path)
+    return path
+
+
+class _ServedLearner:
+    """The signatures of a learner, and how they are written and checked."""
+
+    def __init__(self, learner: EpisodicLearner, target_size: int | None, dtype: str) -> None:
+        self.learner = learner
+        self.target_size = target_size
+        self.x_dtype = dtype
+        state = tf.function(self._adapt_state).get_concrete_function(*self._support_specs())
+        self.state_structure = state.structured_outputs
+        self.state_specs = {
+            name: tf.TensorSpec(tensor.shape, tensor.dtype, name)
+            for name, tensor in _flat_state(state.structured_outputs).items()
+        }
+
+    @property
+    def is_classifier(self) -> bool:
+        return self.target_size is None
+
+    def adapt(self, support_x, support_y, class_names=None):
+        """Flat state, with the class names that `predict` will give back."""
+        support_y = self._with_names_checked(support_y, class_names)
+        names = {} if class_names is None else {"class_names": tf.identity(class_names)}
+        return {**_flat_state(self._adapt_state(support_x, support_y)), **names}
+
+    def predict(self, query_x, state):
+        """Predictions from a flat state."""
+        tensors = [state[name] for name in self.state_specs]
+        nested = tf.nest.pack_sequence_as(self.state_structure, tensors)
+        outputs = self.learner.predict_query(nested, query_x)
+        if not self.is_classifier:
+            return {"values": outputs}
+        label = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        return {
+            "logits": outputs,
+            "probabilities": tf.nn.softmax(outputs),
+            "label": label,
+            "class_name": tf.gather(state["class_names"], label),
+        }
+
+    def adapt_and_predict(self, support_x, support_y, query_x, class_names=None):
+        """Predictions from a support set."""
+        return self.predict(query_x, self.adapt(support_x, support_y, class_names))
+
+    def write(self, path: str) -> None:
+        archive = keras.export.ExportArchive()
+        archive.track(self.learner)
+        support_x, support_y = self._support_specs()
+        names = {"class_names": tf.TensorSpec([None], tf.string, "class_names")}
+        names = names if self.is_classifier else {}
+        query_x = self._example_spec("query_x")
+        # The first endpoint becomes the default signature.
+        archive.add_endpoint(
+            "adapt_and_predict",
+            self.adapt_and_predict,
+            [support_x, support_y, query_x, *names.values()],
+        )
+        archive.add_endpoint("adapt", self.adapt, [support_x, support_y, *names.values()])
+        archive.add_endpoint("predict", self.predict, [query_x, {**self.state_specs, **names}])
+        archive.write_out(path, verbose=False)
+        with open(os.path.join(path, "assets", "tfmeta.json"), "w", encoding="utf8") as file:
+            json.dump(self._description(), file, indent=2)
+
+    def check_parity(self, path: str) -> None:
+        """Compares what was written, loaded again, with the learner."""
+        support, query_x = self._probe()
+        wanted = self.learner.predict_query(self.learner.adapt(*support[:2]), query_x)
+        names = {"class_names": support[2]} if self.is_classifier else {}
+        given = {"support_x": support[0], "support_y": support[1], **names}
+        served = tf.saved_model.load(path).signatures
+        key = "logits" if self.is_classifier else "values"
+        at_once = served["adapt_and_predict"](query_x=query_x, **given)[key]
+        in_two = served["predict"](query_x=query_x, **served["adapt"](**given))[key]
+        scale = max(1.0, float(np.max(np.abs(wanted))))
+        error = max(float(np.max(np.abs(wanted - got))) for got in (at_once, in_two)) / scale
+        if not error <= _PARITY:
+            raise ValueError(
+                f"The exported model must repeat the learner's outputs to {_PARITY}. Received: a "
+                f"difference of {error:.1e}. Nothing was written. A layer whose outputs change "
+                "from call to call is the usual cause."
+            )
+
+    def _adapt_state(self, support_x: tf.Tensor, support_y: tf.Tensor) -> Any:
+        return self.learner.adapt(support_x, support_y)
+
+    def _with_names_checked(self, support_y: tf.Tensor, class_names: Any) -> tf.Tensor:
+        if class_names is None:
+            return support_y
+        n_way = self._n_way or tf.reduce_max(support_y) + 1
+        return checks.require(
+            tf.equal(tf.size(class_names), n_way),
+            "`class_names` must have one name for each class. Received: names, n_way =",
+            [tf.size(class_names), tf.convert_to_tensor(n_way)],
+            support_y,
+        )
+
+    @property
+    def _n_way(self) -> int | None:
+        return self.learner.output_shape_of(1)[0] if self.is_classifier else None
+
+    def _example_spec(self, name: str) -> tf.TensorSpec:
+        return tf.TensorSpec([None, *self.learner.example_shape], self.x_dtype, name)
+
+    def _support_specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+        y_shape, y_dtype = ([None], tf.int32)
+        if not self.is_classifier:
+            y_shape, y_dtype = ([None, self.target_size], self.learner.variable_dtype)
+        return self._example_spec("support_x"), tf.TensorSpec(y_shape, y_dtype, "support_y")
+
+    def _probe(self) -> tuple[tuple, tf.Tensor]:
+        """A small support set with class names, and queries: random, the same every time."""
+        draws = np.random.default_rng(0)
+        n_way = self._n_way or 3
+
+        def examples(n: int) -> tf.Tensor:
+            shape = [n, *(size or 32 for size in self.learner.example_shape)]
+            return tf.constant(draws.integers(0, 256, shape) / self._probe_scale, self.x_dtype)
+
+        if self.is_classifier:
+            support_y = tf.constant(np.repeat(np.arange(n_way), 2), tf.int32)
+        else:
+            support_y = tf.constant(draws.standard_normal((6, self.target_size)), "float32")
+            support_y = tf.cast(support_y, self.learner.variable_dtype)
+        names = tf.constant([f"class {k}" for k in range(n_way)])
+        return (examples(len(support_y)), support_y, names), examples(4)
+
+    @property
+    def _probe_scale(self) -> float:
+        return 1.0 if tf.as_dtype(self.x_dtype).is_integer else 255.0
+
+    def _description(self) -> dict[str, Any]:
+        names = ("statistics", "inner_steps", "evaluation_steps", "distance")
+        options = {n: getattr(self.learner, n) for n in names if hasattr(self.learner, n)}
+        return {
+            "learner": type(self.learner).__name__,
+            "task": "classification" if self.is_classifier else "regression",
+            "transductive": self.learner.statistics == "transductive",
+            **options,
+            "example_shape": list(self.learner.example_shape),
+            "example_dtype": self.x_dtype,
+        }
+
+
+def _flat_state(state: Any) -> dict[str, tf.Tensor]:
+    return {f"state_{i:03d}": tensor for i, tensor in enumerate(tf.nest.flatten(state))}
+
+
+def _example_dtype(learner: EpisodicLearner) -> str:
+    shape = learner.example_shape
+    if len(shape) == 3 and shape[-1] in (1, 3):
+        return "uint8"
+    network = getattr(learner, learner.network_argument)
+    return tf.as_dtype(network.inputs[0].dtype).name
