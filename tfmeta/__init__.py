@@ -1,1 +1,24 @@
-"""tfmeta: few-shot learning, meta-learning and transfer learning for Keras on TensorFlow."""
+"""tfmeta: few-shot learning, meta-learning and transfer learning for Keras 3 on TensorFlow."""
+
+from tfmeta import data, functional, inner_loop, layers, learners
+from tfmeta.evaluation import EpisodeReport, compare_reports, evaluate_episodes
+from tfmeta.export import export_learner
+from tfmeta.testing import gradcheck, hessian_vector_check
+from tfmeta.threads import configure_threads
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EpisodeReport",
+    "compare_reports",
+    "configure_threads",
+    "data",
+    "evaluate_episodes",
+    "export_learner",
+    "functional",
+    "gradcheck",
+    "hessian_vector_check",
+    "inner_loop",
+    "layers",
+    "learners",
+]

@@ -1,0 +1,224 @@
+"""The command line of the few-shot recipes: which data, which episodes, how long."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfmeta import data
+from tfmeta.learners.base import EpisodicLearner
+
+# Seeds of the episodes of each part: a run's own seed times the stride, plus the part's.
+_SEED_STRIDE = 1_000
+_PART_SEEDS = {"train": 0, "validation": 1, "test": 2}
+
+
+def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
+    """The options that all few-shot recipes share.
+
+    Args:
+        description: shown by `--help`.
+        **defaults: a recipe's own default values.
+
+    Returns:
+        The parser, to which a recipe adds its options.
+
+    Example:
+        >>> parser("A recipe.", n_way=20).parse_args([]).n_way
+        20
+    """
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = options.add_argument
+    add("--n-way", type=int, default=5, help="classes of a training episode")
+    add("--n-shot", type=int, default=1, help="support examples a class")
+    add("--n-query", type=int, default=5, help="queries a class in training")
+    add("--n-tasks", type=int, default=4, help="episodes of one outer step")
+    add("--steps", type=int, default=1000, help="outer steps")
+    add("--epochs", type=int, default=10, help="validations, over all steps")
+    add("--learning-rate", type=float, default=1e-3, help="of Adam, decayed to zero by a cosine")
+    add("--n-validation", type=int, default=200, help="validation episodes an epoch")
+    add("--n-episodes", type=int, default=600, help="frozen test episodes")
+    add("--seed", type=int, default=0)
+    add("--run", default="runs/latest", help="folder for report, pictures and models")
+    add("--record", default=None, help="also write the results to this JSON file")
+    options.set_defaults(**defaults)
+    return options
+
+
+def add_class_options(options: argparse.ArgumentParser) -> None:
+    """Adds the options about labelled examples: where they are and how classes are divided.
+
+    Args:
+        options: what `parser` returned.
+
+    Example:
+        >>> options = parser("A recipe.")
+        >>> add_class_options(options)
+        >>> options.parse_args(["--data", "pictures"]).data
+        'pictures'
+    """
+    add = options.add_argument
+    add("--data", default="glyphs", help="glyphs | omniglot | FILE.npz | FOLDER")
+    add("--split", default=None, metavar="FILE[:KEY]", help="published class split; else by group")
+    add("--rotate", default="train", choices=("none", "train", "all"), help="turned classes")
+    add("--image-size", type=int, default=28)
+    add("--test-query", type=int, default=15, help="queries a class in validation and test")
+    add("--test-ways", type=int, nargs="+", default=[5], help="classes of the test episodes")
+
+
+def load_examples(name: str, image_size: int) -> data.Examples:
+    """The labelled pictures that `--data` names.
+
+    Args:
+        name: `"glyphs"` (embedded), `"omniglot"` (through tensorflow-datasets), an `.npz` file, or
+            a folder of pictures.
+        image_size: height and width.
+
+    Returns:
+        The examples.
+
+    Raises:
+        ValueError: when there is no such file or folder.
+
+    Example:
+        >>> load_examples("glyphs", 28).example_shape  # doctest: +SKIP
+        (28, 28, 1)
+    """
+    if name == "glyphs":
+        return data.glyphs(image_size)
+    if name == "omniglot":
+        return data.from_tfds(
+            "omniglot", split="train+test", image_size=image_size, channels=1, invert=True
+        )
+    if name.endswith(".npz"):
+        return data.from_npz(name, image_size=image_size)
+    if os.path.isdir(name):
+        return data.from_directory(name, image_size=image_size)
+    raise ValueError(
+        "`--data` must be 'glyphs', 'omniglot', an .npz file or a folder of pictures. "
+        f"Received: {name!r}, which is none of them."
+    )
+
+
+def load_class_splits(options: argparse.Namespace) -> tuple[data.Examples, ...]:
+    """Train, validation and test examples whose classes are disjoint.
+
+    A published split if one is given, else by group where the data has three groups, else by class;
+    the split is saved in the run's folder. Problems of the examples are printed with their cures.
+
+    Args:
+        options: parsed options, those of `add_class_options` among them.
+
+    Returns:
+        Three `Examples`.
+
+    Example:
+        >>> train, validation, test = load_class_splits(options)  # doctest: +SKIP
+    """
+    examples = load_examples(options.data, options.image_size)
+    os.makedirs(options.run, exist_ok=True)
+    if options.split:
+        path, _, key = options.split.partition(":")
+        splits = data.load_split(examples, path, key=key or None)
+    else:
+        by = "group" if examples.groups and len(set(examples.groups)) >= 3 else "class"
+        path = os.path.join(options.run, "split.json")
+        splits = data.split_classes(examples, by=by, seed=options.seed, path=path)
+    data.check_disjoint(*splits)
+    turned = {"none": (), "train": (0,), "all": (0, 1, 2)}[options.rotate]
+    splits = tuple(part.rotate() if i in turned else part for i, part in enumerate(splits))
+    for part, n_way in zip(splits, (options.n_way, *2 * [max(options.test_ways)]), strict=True):
+        n_query = options.n_query if part is splits[0] else options.test_query
+        for problem in part.check(n_way, n_shot=options.n_shot, n_query=n_query):
+            print(f"check: {problem}")
+    print(f"classes: {[part.n_classes for part in splits]} in train, validation, test")
+    return splits
+
+
+def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) -> tf.data.Dataset:
+    """The episodes of one part of the data, of a seed of its own.
+
+    Args:
+        source: `Examples` or a task family.
+        part: `"train"` or `"validation"`.
+        options: parsed options.
+        **sizes: arguments of `tfmeta.data.episode_dataset`.
+
+    Returns:
+        A dataset of episode batches; infinite for `"train"`.
+
+    Example:
+        >>> episodes(sinusoids(), "train", options, n_shot=10, n_query=10)  # doctest: +SKIP
+    """
+    seed = options.seed * _SEED_STRIDE + _PART_SEEDS[part]
+    limit = {} if part == "train" else {"n_episodes": options.n_validation}
+    return data.episode_dataset(
+        source, n_tasks=options.n_tasks, seed=seed, n_shot=options.n_shot, **limit, **sizes
+    )
+
+
+def frozen_episodes(
+    source: Any, options: argparse.Namespace, *, name: str = "test_episodes", **sizes: Any
+) -> tf.data.Dataset:
+    """The frozen test episodes, written into the run's folder and read back.
+
+    Args:
+        source: `Examples` or a task family.
+        options: parsed options.
+        name: of the file.
+        **sizes: `n_way` and `n_query`.
+
+    Returns:
+        A dataset of `options.n_episodes` episodes, 4 a batch.
+
+    Example:
+        >>> frozen_episodes(sinusoids(), options, n_query=100)  # doctest: +SKIP
+    """
+    path = os.path.join(options.run, f"{name}.npz")
+    seed = options.seed * _SEED_STRIDE + _PART_SEEDS["test"]
+    n_episodes, n_shot = options.n_episodes, options.n_shot
+    data.freeze_episodes(source, path, n_shot=n_shot, n_episodes=n_episodes, seed=seed, **sizes)
+    return data.load_episodes(source, path, n_tasks=4)
+
+
+def fit(
+    learner: EpisodicLearner,
+    train: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    options: argparse.Namespace,
+    *,
+    metrics: Sequence[str] = (),
+) -> tuple[EpisodicLearner, keras.callbacks.History]:
+    """Compiles and trains a learner, and returns the epoch that did best on validation.
+
+    Args:
+        learner: the learner.
+        train: training episodes.
+        validation: validation episodes.
+        options: parsed options: steps, epochs, learning rate, folder.
+        metrics: as in `compile`.
+
+    Returns:
+        The learner of the epoch with the lowest validation loss, and the history.
+
+    Example:
+        >>> learner, history = fit(learner, train, validation, options)  # doctest: +SKIP
+    """
+    path = os.path.join(options.run, "learner.keras")
+    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
+    learner.compile(keras.optimizers.Adam(rate), metrics=list(metrics))
+    history = learner.fit(
+        train,
+        validation_data=validation,
+        epochs=options.epochs,
+        steps_per_epoch=max(1, options.steps // options.epochs),
+        callbacks=[keras.callbacks.ModelCheckpoint(path, monitor="val_loss", save_best_only=True)],
+    )
+    return keras.models.load_model(path), history

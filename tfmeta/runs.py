@@ -1,0 +1,192 @@
+"""What a measured run leaves behind: reports, pictures, models and one record of results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmeta import plots
+from tfmeta.evaluation import EpisodeReport, compare_reports, evaluate_episodes
+from tfmeta.export import export_learner
+from tfmeta.learners.base import EpisodicLearner
+
+
+class Run:
+    """The folder of one training run.
+
+    Args:
+        options: the recipe's parsed options; `options.run` is the folder.
+        learner: the trained learner.
+        history: what `fit` returned.
+        minutes: how long the training took, data and validation included.
+        recipe: path of the recipe below `recipes/`.
+
+    Example:
+        >>> run = Run(options, learner, history, minutes=3.0, recipe="few_shot/maml.py")
+        >>> run.evaluate(episodes, "5way_1shot")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        learner: EpisodicLearner,
+        history: keras.callbacks.History,
+        *,
+        minutes: float,
+        recipe: str,
+    ) -> None:
+        self.options, self.learner, self.minutes, self.recipe = options, learner, minutes, recipe
+        self.reports: dict[str, EpisodeReport] = {}
+        self.controls: dict[str, EpisodeReport] = {}
+        os.makedirs(options.run, exist_ok=True)
+        plots.plot_history(history, save=self._path("training.png"))
+
+    def evaluate(
+        self,
+        episodes: tf.data.Dataset,
+        name: str,
+        *,
+        control: Any = None,
+        evaluation_steps: int | None = None,
+    ) -> EpisodeReport:
+        """Evaluates on all frozen episodes, prints the report and writes it as JSON.
+
+        Args:
+            episodes: the frozen episodes.
+            name: of the setting, for example `"5way_1shot"`.
+            control: a callable that is evaluated on the same episodes and printed beside.
+            evaluation_steps: inner steps, for a gradient learner; None for the learner's own.
+
+        Returns:
+            The learner's report.
+        """
+        learner = self.learner
+        if evaluation_steps is not None:
+            learner = with_evaluation_steps(learner, evaluation_steps)
+        report = evaluate_episodes(learner, episodes, n_episodes=self.options.n_episodes)
+        report.to_json(self._path(f"report_{name}.json"))
+        self.reports[name] = report
+        print(f"{name}: {report.name}: {report}")
+        if control is not None:
+            beside = evaluate_episodes(control, episodes, n_episodes=self.options.n_episodes)
+            beside.to_json(self._path(f"control_{name}.json"))
+            self.controls[name] = beside
+            print(f"{name}: {beside.name}: {beside}")
+            print(f"{name}: {compare_reports(report, beside)}")
+        return report
+
+    def draw_episode(self, episodes: tf.data.Dataset, name: str) -> None:
+        """Draws the first episode with its predictions."""
+        inputs, query_y = next(iter(episodes))
+        outputs = self.learner.predict(inputs, verbose=0)
+        plots.plot_episode(inputs, query_y, outputs, save=self._path(f"episode_{name}.png"))
+
+    def draw_adaptation(self, episodes: tf.data.Dataset, name: str) -> None:
+        """Draws the query score before and after each inner step."""
+        logs = self.learner.evaluate(episodes, verbose=0, return_dict=True)
+        metric = "accuracy" if "acc@0" in logs else "mse"
+        plots.plot_adaptation(logs, metric=metric, save=self._path(f"adaptation_{name}.png"))
+
+    def draw_regression(self, episodes: tf.data.Dataset, name: str) -> None:
+        """Draws the first task: its function, and the network before and after adaptation."""
+        inputs, query_y = next(iter(episodes))
+        first = {key: inputs[key][0] for key in ("support_x", "support_y", "query_x")}
+        states = self.learner.adapt_path(first["support_x"], first["support_y"])
+        before, after = (self.learner.predict_query(s, first["query_x"]) for s in states[:: len(states) - 1])
+        order = np.argsort(np.ravel(first["query_x"]))
+        x, y, before, after = (
+            np.ravel(t)[order] for t in (first["query_x"], query_y[0], before, after)
+        )
+        path = self._path(f"regression_{name}.png")
+        plots.plot_regression(
+            x, y, before, after, first["support_x"], first["support_y"], save=path
+        )
+
+    def finish(self, *, target_size: int | None = None) -> dict[str, EpisodeReport]:
+        """Writes `learner.keras`, `saved_model` and the record of results.
+
+        Args:
+            target_size: see `tfmeta.export_learner`.
+
+        Returns:
+            The reports by setting.
+        """
+        self.learner.save(self._path("learner.keras"))
+        path = self._path("saved_model")
+        export_learner(self.learner, path, target_size=target_size, overwrite=True)
+        record = json.dumps(self._record(), indent=1) + "\n"
+        for target in filter(None, (self._path("results.json"), self.options.record)):
+            os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+            with open(target, "w", encoding="utf8") as file:
+                file.write(record)
+        print(f"written: {self.options.run}")
+        return self.reports
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.options.run, name)
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe,
+            "command": shlex.join(["python", f"recipes/{self.recipe}", *sys.argv[1:]]),
+            "learner": type(self.learner).__name__,
+            "options": {key: value for key, value in vars(self.options).items() if key != "record"},
+            "seed": self.options.seed,
+            "minutes": round(self.minutes, 1),
+            "device": _device(),
+            "versions": {
+                "python": platform.python_version(),
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+            },
+            "results": [self._result(name) for name in self.reports],
+        }
+
+    def _result(self, name: str) -> dict[str, Any]:
+        report, control = self.reports[name], self.controls.get(name)
+        return {
+            "setting": name,
+            **_summary(report),
+            "control": None if control is None else {"name": control.name, **_summary(control)},
+        }
+
+
+def with_evaluation_steps(learner: EpisodicLearner, steps: int) -> EpisodicLearner:
+    """A copy of a gradient learner that adapts by another number of steps.
+
+    Args:
+        learner: a learner with the argument `evaluation_steps`.
+        steps: inner steps outside of training.
+
+    Returns:
+        A learner with the same weights.
+
+    Example:
+        >>> with_evaluation_steps(learner, 10).evaluation_steps  # doctest: +SKIP
+        10
+    """
+    copy = type(learner).from_config({**learner.get_config(), "evaluation_steps": steps})
+    copy.set_weights(learner.get_weights())
+    return copy
+
+
+def _summary(report: EpisodeReport) -> dict[str, Any]:
+    names = ("metric", "mean", "ci", "confidence", "n_episodes", "statistics", "episode_hash")
+    return {**{name: getattr(report, name) for name in names}, "protocol": report.protocol}
+
+
+def _device() -> str:
+    accelerators = tf.config.list_physical_devices("GPU")
+    if not accelerators:
+        return f"{os.cpu_count()} CPU cores"
+    details = (tf.config.experimental.get_device_details(d) for d in accelerators)
+    return ", ".join(d.get("device_name", "GPU") for d in details)
