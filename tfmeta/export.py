@@ -182,7 +182,7 @@ class _ServedLearner:
 
     @property
     def _n_way(self) -> int | None:
-        return self.learner.output_shape_of(1)[0] if self.is_classifier else None
+        return self.learner.n_outputs if self.is_classifier else None
 
     def _example_spec(self, name: str) -> tf.TensorSpec:
         return tf.TensorSpec([None, *self.learner.example_shape], self.x_dtype, name)

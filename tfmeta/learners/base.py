@@ -52,9 +52,8 @@ class EpisodicLearner(keras.Model):
     `state` is a nest of tensors that is returned and never kept on the learner. From the two, this
     class makes `call` over a leading task axis, the training and the test step, so that `compile`,
     `fit`, `evaluate`, `predict`, callbacks, `steps_per_execution` and `tf.distribute` mean what
-    they mean in Keras. A subclass overrides `query_pass` (of which `predict_query` is the half
-    without training), `output_shape_of` and, where its outer update is not the gradient of the
-    query loss, `outer_gradients`.
+    they mean in Keras. Where training differs from prediction, a subclass overrides `query_pass`
+    too; where its outer update is not the gradient of the query loss, `outer_gradients`.
 
     `fit`, `evaluate` and `predict` take `(inputs, query_y)` or `(inputs, query_y, sample_weight)`:
 
@@ -118,16 +117,6 @@ class EpisodicLearner(keras.Model):
         """
         raise NotImplementedError
 
-    def query_pass(
-        self, state: Any, query_x: tf.Tensor, *, training: bool
-    ) -> tuple[tf.Tensor, Moments]:
-        """Outputs of the queries, and the moving statistics after the pass."""
-        raise NotImplementedError
-
-    def output_shape_of(self, query_y_rank: int) -> tuple[int | None, ...]:
-        """Shape of the outputs of one query, None where it depends on the episode."""
-        raise NotImplementedError
-
     def predict_query(self, state: Any, query_x: tf.Tensor) -> tf.Tensor:
         """Outputs of the queries under an adapted state; pure in `state`.
 
@@ -138,8 +127,18 @@ class EpisodicLearner(keras.Model):
         Returns:
             Logits `[query, n_way]`, or values `[query, d]`.
         """
-        self._check_examples("query_x", query_x)
-        return self.query_pass(state, query_x, training=False)[0]
+        raise NotImplementedError
+
+    def query_pass(
+        self, state: Any, query_x: tf.Tensor, *, training: bool
+    ) -> tuple[tf.Tensor, Moments]:
+        """Outputs of the queries, and the moving statistics after the pass."""
+        return self.predict_query(state, query_x), ()
+
+    @property
+    def n_outputs(self) -> int | None:
+        """How many outputs a query has; None where that depends on the episode."""
+        return None
 
     def adapt_path(self, *support: Any) -> list[Any]:
         """States before, between and after the steps of `adapt`; the last is what it returns."""
@@ -172,7 +171,8 @@ class EpisodicLearner(keras.Model):
         def predict(task: Mapping[str, tf.Tensor]) -> tf.Tensor:
             episode = Episode(dict(task), task["query_x"], None)
             state = self.adapt(*episode.support)
-            return self._pad_ways(self.predict_query(state, task["query_x"]), n_way)
+            outputs, _ = self.query_pass(state, task["query_x"], training=False)
+            return self._pad_ways(outputs, n_way)
 
         n_way = self._largest_n_way(inputs)
         return self._map(predict, inputs, self._output_spec(inputs))
@@ -206,7 +206,8 @@ class EpisodicLearner(keras.Model):
         def test(task: Mapping[str, Any]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             episode, restore = self._real_queries(task)
             states = self.adapt_path(*episode.support)
-            path = [self.predict_query(state, episode.inputs["query_x"]) for state in states]
+            query_x = episode.inputs["query_x"]
+            path = [self.query_pass(state, query_x, training=False)[0] for state in states]
             loss = self._episode_loss(episode, path[-1], training=False)
             scores = tf.stack([_score(episode.query_y, outputs) for outputs in path])
             return restore(self._pad_ways(path[-1], n_way)), loss, scores
@@ -361,7 +362,7 @@ class EpisodicLearner(keras.Model):
             ValueError: for examples, labels or a mask that do not fit.
         """
         support_x, support_y = tf.convert_to_tensor(support_x), tf.convert_to_tensor(support_y)
-        self._check_examples("support_x", support_x)
+        self.check_examples("support_x", support_x)
         if support_y.shape.rank not in (1, 2) or not _same(support_x.shape[0], support_y.shape[0]):
             raise ValueError(
                 "`support_y` must be class numbers [support] or targets [support, d], one for each "
@@ -379,7 +380,8 @@ class EpisodicLearner(keras.Model):
             support_y = tf.boolean_mask(support_y, support_mask)
         return self.network_input(support_x), support_y
 
-    def _check_examples(self, name: str, x: tf.Tensor) -> None:
+    def check_examples(self, name: str, x: tf.Tensor) -> None:
+        """Refuses examples `[n, ...]` of another shape than the network takes."""
         checks.check_examples(name, x, self.example_shape, leading="[examples]", n_leading=1)
 
     def _unpack(self, data: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor | None]:
@@ -387,38 +389,36 @@ class EpisodicLearner(keras.Model):
         inputs = self._standardize(inputs)
         if query_y is None:
             raise ValueError("Training and evaluation need `query_y`. Received: query_y=None.")
-        checks.check_targets(query_y, self._output_rank(inputs), self.loss)
-        if query_y.dtype.is_integer:
+        checks.check_targets(query_y, self.loss, is_classification=_has_classes(inputs))
+        if _has_classes(inputs):
             n_way = self._largest_n_way(inputs)
             query_y = checks.assert_labels("query_y", tf.cast(query_y, "int32"), n_way)
         return inputs, query_y, weight
 
     def _standardize(self, inputs: Any) -> dict[str, tf.Tensor]:
         inputs = checks.check_inputs(inputs, self.example_shape)
-        if len(inputs["support_y"].shape) == 2:
+        if _has_classes(inputs):
             # Keras' symbolic build under a strategy hands integer labels over as floats.
             inputs["support_y"] = tf.cast(inputs["support_y"], "int32")
         return inputs
 
-    def _output_rank(self, inputs: Mapping[str, tf.Tensor]) -> int:
-        return 2 + len(self.output_shape_of(len(inputs["support_y"].shape) - 1))
-
     def _output_spec(self, inputs: Mapping[str, tf.Tensor]) -> tf.TensorSpec:
-        shape = self.output_shape_of(len(inputs["support_y"].shape) - 1)
-        return tf.TensorSpec([inputs["query_x"].shape[1], *shape], self.variable_dtype)
+        shape = [inputs["query_x"].shape[1], self.n_outputs]
+        return tf.TensorSpec(shape, self.variable_dtype)
 
     def _largest_n_way(self, inputs: Mapping[str, tf.Tensor]) -> int | tf.Tensor | None:
-        """The largest number of classes of any task; None where it is the same in every task."""
-        (width,) = self.output_shape_of(len(inputs["support_y"].shape) - 1)
-        if width is not None:
-            return width
+        """The largest number of classes of any task; None in a regression."""
+        if not _has_classes(inputs):
+            return None
+        if self.n_outputs is not None:
+            return self.n_outputs
         labels = inputs["support_y"]
         if "support_mask" in inputs:
             labels = tf.where(inputs["support_mask"], labels, 0)
         return tf.reduce_max(labels) + 1
 
-    def _pad_ways(self, outputs: tf.Tensor, n_way: int | tf.Tensor) -> tf.Tensor:
-        if isinstance(n_way, int):
+    def _pad_ways(self, outputs: tf.Tensor, n_way: int | tf.Tensor | None) -> tf.Tensor:
+        if n_way is None or self.n_outputs is not None:
             return outputs
         missing = n_way - tf.shape(outputs)[1]
         return tf.pad(outputs, [[0, 0], [0, missing]], constant_values=_PADDING_LOGIT)
@@ -492,6 +492,10 @@ class EpisodicLearner(keras.Model):
 
     def _trainable_tensors(self) -> list[tf.Variable]:
         return [v.value for v in self.trainable_variables]
+
+
+def _has_classes(inputs: Mapping[str, tf.Tensor]) -> bool:
+    return len(inputs["support_y"].shape) == 2
 
 
 def _same(a: int | None, b: int | None) -> bool:

@@ -156,38 +156,31 @@ def check_examples(
         )
 
 
-def check_targets(y: tf.Tensor, outputs_rank: int, loss: Any) -> None:
-    """Refuses query targets whose dtype or rank does not fit the loss.
+def check_targets(y: tf.Tensor, loss: Any, *, is_classification: bool) -> None:
+    """Refuses query targets whose dtype or rank does not fit the support's labels or the loss.
 
     Args:
         y: `[tasks, query]` integers or `[tasks, query, d]` floats.
-        outputs_rank: rank of the learner's outputs, task axis included.
         loss: what was given to `compile`, or None.
+        is_classification: whether the support has class numbers.
 
     Raises:
-        ValueError: for float class labels, and integer targets of a regression loss.
+        ValueError: for float class labels, integer targets of a regression, or the loss of the
+            other kind.
     """
     name = getattr(loss, "name", loss if isinstance(loss, str) else getattr(loss, "__name__", ""))
     name = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}.get(name, name)
-    is_integer = y.dtype.is_integer
-    has_classes = len(y.shape) == outputs_rank - 1
-    if (name in _VALUE_LOSSES and has_classes) or (name in _CLASS_LOSSES and not is_integer):
-        raise ValueError(
-            f"`query_y` must fit the loss {name!r}: integers [tasks, query] for a cross-entropy, "
-            "floats [tasks, query, d] for a regression loss. "
-            f"Received: {y.dtype.name} of shape {tuple(y.shape)}."
-        )
-    if has_classes and not is_integer:
-        raise ValueError(
-            "`query_y` of shape [tasks, query] holds class numbers and must be integer; targets "
-            "of a regression have the shape [tasks, query, d]. "
-            f"Received: {y.dtype.name} of shape {tuple(y.shape)}."
-        )
-    if not has_classes and is_integer:
-        raise ValueError(
-            "`query_y` of a regression [tasks, query, d] must be float; class numbers have the "
-            f"shape [tasks, query]. Received: {y.dtype.name} of shape {tuple(y.shape)}."
-        )
+    wrong_loss = name in (_VALUE_LOSSES if is_classification else _CLASS_LOSSES)
+    fits = y.dtype.is_integer == is_classification
+    fits = fits and len(y.shape) == (2 if is_classification else 3)
+    if fits and not wrong_loss:
+        return
+    wanted = "integers [tasks, query]" if is_classification else "floats [tasks, query, d]"
+    raise ValueError(
+        f"`query_y` must be {wanted}, as `support_y` is, and the loss must be for such targets. "
+        f"Received: query_y {y.dtype.name} of shape {tuple(y.shape)}, loss {name or 'default'!r}. "
+        "A cross-entropy takes class numbers, a regression loss takes float targets."
+    )
 
 
 def assert_labels(name: str, y: tf.Tensor, n_way: int | tf.Tensor) -> tf.Tensor:

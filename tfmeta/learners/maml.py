@@ -109,18 +109,23 @@ class MAML(EpisodicLearner):
         keeps = self.statistics == "running"
         return tf.cast(outputs, self.variable_dtype), moments if keeps else ()
 
-    def output_shape_of(self, query_y_rank):
-        return tuple(self.network.output_shape[1:])
+    def predict_query(self, state, query_x):
+        self.check_examples("query_x", query_x)
+        return self.query_pass(state, query_x, training=False)[0]
+
+    @property
+    def n_outputs(self) -> int:
+        return self.network.output_shape[-1]
 
     def _steps(self, training: bool) -> int:
         return self.inner_steps if training else self.evaluation_steps or self.inner_steps
 
     def _weights_path(self, x: tf.Tensor, y: tf.Tensor, training: bool) -> list[list[tf.Tensor]]:
         if y.dtype.is_integer:
-            y = checks.assert_labels("support_y", y, self.network.output_shape[-1])
-        elif y.shape[-1] != self.network.output_shape[-1]:
+            y = checks.assert_labels("support_y", y, self.n_outputs)
+        elif y.shape[-1] != self.n_outputs:
             raise ValueError(
-                f"Targets must be as wide as the network's output ({self.network.output_shape[-1]}). "
+                f"Targets must be as wide as the network's output ({self.n_outputs}). "
                 f"Received: support_y of shape {y.shape}."
             )
 

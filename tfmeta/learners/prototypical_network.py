@@ -65,6 +65,11 @@ class PrototypicalNetwork(EpisodicLearner):
 
     def adapt(self, support_x, support_y, support_mask=None, *, training=False) -> Prototypes:
         x, y = self.support_examples(support_x, support_y, support_mask)
+        if not y.dtype.is_integer:
+            raise ValueError(
+                "A Prototypical Network classifies: `support_y` must be class numbers [support]. "
+                f"Received: targets of shape {y.shape}. Use `MAML` for regression."
+            )
         source = self._support_source(training)
         features, moments = network_pass(self.backbone, x, source=source, training=training)
         features = tf.cast(features, self.variable_dtype)
@@ -84,8 +89,9 @@ class PrototypicalNetwork(EpisodicLearner):
         logits = -DISTANCES[self.distance](features, state.prototypes)
         return logits, moments if self.statistics == "running" else ()
 
-    def output_shape_of(self, query_y_rank):
-        return (None,)
+    def predict_query(self, state, query_x):
+        self.check_examples("query_x", query_x)
+        return self.query_pass(state, query_x, training=False)[0]
 
     def _support_source(self, training: bool) -> str:
         if self.statistics == "running":
