@@ -101,7 +101,9 @@ class Run:
         inputs, query_y = next(iter(episodes))
         first = {key: inputs[key][0] for key in ("support_x", "support_y", "query_x")}
         states = self.learner.adapt_path(first["support_x"], first["support_y"])
-        before, after = (self.learner.predict_query(s, first["query_x"]) for s in states[:: len(states) - 1])
+        before, after = (
+            self.learner.predict_query(s, first["query_x"]) for s in states[:: len(states) - 1]
+        )
         order = np.argsort(np.ravel(first["query_x"]))
         x, y, before, after = (
             np.ravel(t)[order] for t in (first["query_x"], query_y[0], before, after)

@@ -132,7 +132,9 @@ def in_float64(model: keras.Model) -> keras.Model:
         'float64'
     """
     # The dtype is in each layer's config; a policy or floatx would not reach layers that exist.
-    config = json.dumps(keras.saving.serialize_keras_object(model)).replace('"float32"', '"float64"')
+    config = json.dumps(keras.saving.serialize_keras_object(model)).replace(
+        '"float32"', '"float64"'
+    )
     copy = keras.saving.deserialize_keras_object(json.loads(config))
     copy.set_weights(model.get_weights())
     return copy

@@ -36,5 +36,5 @@ def configure_threads(layout: str) -> None:
     except RuntimeError as error:
         raise RuntimeError(
             "`configure_threads` must be called before TensorFlow computes anything in this "
-            f"process. Received: layout={layout!r} after the start. Call it first thing in the script."
+            f"process. Received: layout={layout!r} after the start. Call it first in the script."
         ) from error

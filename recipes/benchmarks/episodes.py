@@ -1,6 +1,6 @@
 """Measures how fast episodes are made, and how long a training step waits for them.
 
-    python recipes/benchmarks/episodes.py                          # Omniglot's sizes, synthetic pictures
+    python recipes/benchmarks/episodes.py      # the sizes of Omniglot, synthetic pictures
 
 Prints episodes per second of the sampler alone (best and median of several rounds), and the share
 of a training step that a learner spends waiting for its input.

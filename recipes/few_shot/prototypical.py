@@ -1,8 +1,8 @@
 """Prototypical Networks (Snell et al. 2017): train, evaluate, export.
 
-    python recipes/few_shot/prototypical.py                        # embedded glyphs, under 5 minutes
-    python recipes/few_shot/prototypical.py --data FOLDER          # your own pictures
-    python recipes/few_shot/prototypical.py --data omniglot        # through tensorflow-datasets
+    python recipes/few_shot/prototypical.py                     # embedded glyphs, under 5 minutes
+    python recipes/few_shot/prototypical.py --data FOLDER       # your own pictures
+    python recipes/few_shot/prototypical.py --data omniglot     # through tensorflow-datasets
 
 Prints the accuracy on frozen episodes of never-seen classes beside the nearest centroid on pixels,
 and writes reports, pictures, `learner.keras` and `saved_model` into the run's folder.

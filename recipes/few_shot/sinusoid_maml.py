@@ -18,7 +18,9 @@ REPORTED_STEPS = (1, 5, 10)
 
 def main(arguments=None):
     """Runs the recipe and returns its reports."""
-    parser = cli.parser(__doc__, n_shot=10, n_query=10, n_tasks=25, steps=20_000, run="runs/sinusoid")
+    parser = cli.parser(
+        __doc__, n_shot=10, n_query=10, n_tasks=25, steps=20_000, run="runs/sinusoid"
+    )
     parser.add_argument("--inner-steps", type=int, default=1, help="in training")
     parser.add_argument("--inner-rate", type=float, default=0.01)
     parser.add_argument("--order", type=int, default=2, choices=(1, 2))
@@ -45,7 +47,9 @@ def main(arguments=None):
     episodes = cli.frozen_episodes(tasks, options, n_query=100)
     name = f"sinusoid_{options.n_shot}shot"
     for steps in REPORTED_STEPS:
-        run.evaluate(episodes, f"{name}_{steps}step", evaluation_steps=steps, control=MeanPredictor())
+        run.evaluate(
+            episodes, f"{name}_{steps}step", evaluation_steps=steps, control=MeanPredictor()
+        )
     run.draw_adaptation(episodes, name)
     run.draw_regression(episodes, name)
     return run.finish(target_size=1)

@@ -48,7 +48,9 @@ def _folded_seeds(network: keras.Model) -> list[tuple[keras.Variable, tf.Tensor]
     if _DRAWS.seed is None:
         return []
     _DRAWS.n_passes += 1
-    fold = tf.stack([tf.cast(_DRAWS.seed, "int64"), tf.constant(_DRAWS.n_passes * _PASS_STRIDE, "int64")])
+    fold = tf.stack(
+        [tf.cast(_DRAWS.seed, "int64"), tf.constant(_DRAWS.n_passes * _PASS_STRIDE, "int64")]
+    )
     return [
         (variable, variable.value + tf.cast(fold, variable.dtype))
         for variable in network.non_trainable_variables

@@ -39,9 +39,9 @@ def use_exact_layers(network: keras.Model) -> list[str]:
             wrong), or a class derived from a stock normalisation layer.
 
     Example:
-        >>> network = keras.Sequential([keras.Input((3,)), keras.layers.LayerNormalization(name="n")])
-        >>> use_exact_layers(network)
-        ['n']
+        >>> norm = keras.layers.LayerNormalization(name="norm")
+        >>> use_exact_layers(keras.Sequential([keras.Input((3,)), norm]))
+        ['norm']
     """
     layers = network._flatten_layers()
     for layer in layers:
@@ -94,7 +94,7 @@ def _refuse_unusable(layer: keras.Layer) -> None:
         )
     if isinstance(layer, tuple(_EXACT)) and type(layer) not in {*_EXACT, *_EXACT.values()}:
         raise ValueError(
-            f"Layer {layer.name!r} of class {type(layer).__name__} derives from a stock normalisation "
-            "layer, whose second derivative is wrong. Derive it from the class of the same name "
+            f"Layer {layer.name!r} of class {type(layer).__name__} derives from a stock "
+            "normalisation layer, whose second derivative is wrong. Derive it from the class of the same name "
             "in `tfmeta.layers`."
         )

@@ -122,7 +122,9 @@ class GroupNormalization(keras.layers.GroupNormalization):
         mean, variance = exact_moments(x, axes, keepdims=True)
         x = tf.reshape((x - mean) * tf.math.rsqrt(variance + self.epsilon), sizes)
         weights_shape = [size if i == axis else 1 for i, size in enumerate(inputs.shape)]
-        return tf.cast(_scale_and_shift(x, self.gamma, self.beta, weights_shape), self.compute_dtype)
+        return tf.cast(
+            _scale_and_shift(x, self.gamma, self.beta, weights_shape), self.compute_dtype
+        )
 
 
 def _scale_and_shift(x: tf.Tensor, gamma: Any, beta: Any, shape: list[int]) -> tf.Tensor:

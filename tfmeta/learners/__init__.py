@@ -2,12 +2,12 @@
 
 from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.maml import MAML, AdaptedNetwork
-from tfmeta.learners.prototypical_network import PrototypicalNetwork, Prototypes
+from tfmeta.learners.prototypical_network import Prototypes, PrototypicalNetwork
 
 __all__ = [
     "MAML",
     "AdaptedNetwork",
     "EpisodicLearner",
-    "PrototypicalNetwork",
     "Prototypes",
+    "PrototypicalNetwork",
 ]

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfmeta.functional import accuracy, is_classification, mean_squared_error
 from tfmeta.inner_loop import episode_draws
 from tfmeta.layers import moving_statistics, use_exact_layers
 from tfmeta.learners import checks
+from tfmeta.learners.episode import (
+    Episode,
+    OuterStep,
+    episode_numbers,
+    has_classes,
+    largest_n_way,
+    pad_ways,
+    real_queries,
+    require_finite,
+    score,
+)
+from tfmeta.learners.keras_model import EpisodicModel
 from tfmeta.learners.passes import STATISTICS, Moments
 
 # Between two steps the draws of all tasks move by more than the tasks there are.
 _STEP_STRIDE = 1_000_003
-_PADDING_LOGIT = -1e9
 
 
-class Episode(NamedTuple):
-    """One episode, as the methods of a learner see it: no task axis."""
-
-    inputs: dict[str, tf.Tensor]
-    query_y: tf.Tensor
-    sample_weight: tf.Tensor | None
-
-    @property
-    def support(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        """`support_x`, `support_y` and `support_mask` (None where there is none)."""
-        return self.inputs["support_x"], self.inputs["support_y"], self.inputs.get("support_mask")
-
-
-class OuterStep(NamedTuple):
-    """What one episode gives to the outer loop."""
-
-    outputs: tf.Tensor
-    loss: tf.Tensor
-    gradients: tuple[tf.Tensor, ...]
-    moments: Moments
-
-
-class EpisodicLearner(keras.Model):
+class EpisodicLearner(EpisodicModel):
     """A Keras model that learns from episodes; the base class of every learner.
 
     A learner is two methods for ONE episode, without a task axis:
@@ -88,11 +76,6 @@ class EpisodicLearner(keras.Model):
         setattr(self, self.network_argument, network)
         self.statistics = statistics
         self._path_trackers: dict[str, list[keras.metrics.Mean]] = {}
-        # XLA drops the checks for non-finite values and makes a loop over tasks slower on the
-        # CPU, so it is used only where it is asked for.
-        self.jit_compile = False
-        self.asked_jit_compile: bool | str = "auto"
-        self.built = True
 
     # ----- for one episode: what a method defines ------------------------------------------
 
@@ -174,18 +157,18 @@ class EpisodicLearner(keras.Model):
             outputs, _ = self.query_pass(state, task["query_x"], training=False)
             return self._pad_ways(outputs, n_way)
 
-        n_way = self._largest_n_way(inputs)
+        n_way = self._batch_n_way(inputs)
         return self._map(predict, inputs, self._output_spec(inputs))
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, query_y, weight = self._unpack(data)
 
         def learn(task: Mapping[str, Any]) -> OuterStep:
-            episode, restore = self._real_queries(task)
+            episode, restore = real_queries(task)
             step = self.outer_gradients(episode)
             return step._replace(outputs=restore(self._pad_ways(step.outputs, n_way)))
 
-        n_way = self._largest_n_way(inputs)
+        n_way = self._batch_n_way(inputs)
         variables = self.trainable_variables
         spec = OuterStep(
             self._output_spec(inputs),
@@ -195,7 +178,7 @@ class EpisodicLearner(keras.Model):
         )
         steps = self._map(learn, self._elements(inputs, query_y, weight), spec)
         gradients = [tf.reduce_mean(g, axis=0) for g in steps.gradients]
-        gradients = _require_finite(steps, gradients, _episode_numbers(inputs))
+        gradients = require_finite(steps, gradients, episode_numbers(inputs))
         self.optimizer.apply(gradients, variables)
         self._assign_moving_statistics(steps.moments)
         return self._update_metrics(inputs, query_y, weight, steps.outputs, steps.loss)
@@ -204,15 +187,15 @@ class EpisodicLearner(keras.Model):
         inputs, query_y, weight = self._unpack(data)
 
         def test(task: Mapping[str, Any]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            episode, restore = self._real_queries(task)
+            episode, restore = real_queries(task)
             states = self.adapt_path(*episode.support)
             query_x = episode.inputs["query_x"]
             path = [self.query_pass(state, query_x, training=False)[0] for state in states]
             loss = self._episode_loss(episode, path[-1], training=False)
-            scores = tf.stack([_score(episode.query_y, outputs) for outputs in path])
+            scores = tf.stack([score(episode.query_y, outputs) for outputs in path])
             return restore(self._pad_ways(path[-1], n_way)), loss, scores
 
-        n_way = self._largest_n_way(inputs)
+        n_way = self._batch_n_way(inputs)
         dtype = self.variable_dtype
         spec = (self._output_spec(inputs), tf.TensorSpec([], dtype), tf.TensorSpec([None], dtype))
         outputs, loss, scores = self._map(test, self._elements(inputs, query_y, weight), spec)
@@ -222,95 +205,8 @@ class EpisodicLearner(keras.Model):
         logs = self._update_metrics(inputs, query_y, weight, outputs, loss)
         return {**logs, **{tracker.name: tracker.result() for tracker in trackers}}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The compiled loss of one episode, or the default one: see `compile`."""
-        if self.loss is not None:
-            return super().compute_loss(x, y, y_pred, sample_weight, training=training)
-        dtype = self.variable_dtype
-        default = (
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype)
-            if is_classification(y, y_pred)
-            else keras.losses.MeanSquaredError(dtype=dtype)
-        )
-        return tf.add_n([default(y, y_pred, sample_weight), *self.losses])
-
-    # ----- Keras: compiling, fitting, saving ------------------------------------------------
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        *,
-        jit_compile: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """As `keras.Model.compile`, with a default loss.
-
-        Args:
-            optimizer: the optimizer of the outer loop.
-            loss: a Keras loss of one episode's queries; None is the cross-entropy of logits for
-                integer `query_y` and the mean squared error for floats.
-            jit_compile: `"auto"` leaves XLA off; True asks for it, and drops the check for
-                non-finite values.
-            **kwargs: other arguments of `keras.Model.compile`.
-
-        Raises:
-            ValueError: for a cross-entropy of probabilities.
-        """
-        checks.check_loss(loss)
-        self.asked_jit_compile = jit_compile
-        super().compile(
-            optimizer, loss, jit_compile=False if jit_compile == "auto" else jit_compile, **kwargs
-        )
-
-    def get_compile_config(self) -> dict[str, Any]:
-        # What was asked for, not what it came to on this device: the next device may differ.
-        config = super().get_compile_config()
-        return {**config, "jit_compile": self.asked_jit_compile} if config else config
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        # Keras skips this, and loses the optimizer's state, for a class that overrides `compile`.
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
-
-    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
-        """As `keras.Model.fit`, on episodes; bad episodes are a `ValueError`."""
-        n_replicas = self.distribute_strategy.num_replicas_in_sync
-        checks.check_optimizer_in_strategy(self.optimizer, n_replicas)
-        if isinstance(x, tf.data.Dataset):
-            # Keras warns that it does not shuffle a dataset, though nobody asked it to.
-            kwargs.setdefault("shuffle", False)
-        for data in (x, kwargs.get("validation_data")):
-            checks.check_task_count(data, batch_size, n_replicas)
-        with checks.errors_as_value_errors():
-            return super().fit(x, y, batch_size=batch_size, **kwargs)
-
-    def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
-        """As `keras.Model.evaluate`, on episodes; bad episodes are a `ValueError`."""
-        checks.check_task_count(x, batch_size, self.distribute_strategy.num_replicas_in_sync)
-        with checks.errors_as_value_errors():
-            return super().evaluate(x, y, batch_size=batch_size, **kwargs)
-
-    def predict(self, x: Any, **kwargs: Any):
-        """As `keras.Model.predict`, on episodes; bad episodes are a `ValueError`."""
-        with checks.errors_as_value_errors():
-            return super().predict(x, **kwargs)
-
     def get_config(self) -> dict[str, Any]:
-        nested = {
-            name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in self.nested_arguments
-        }
-        return {**super().get_config(), **nested, "statistics": self.statistics}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> EpisodicLearner:
-        nested = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in cls.nested_arguments
-        }
-        return cls(**{**config, **nested})
+        return {**super().get_config(), "statistics": self.statistics}
 
     # ----- parts ----------------------------------------------------------------------------
 
@@ -389,15 +285,15 @@ class EpisodicLearner(keras.Model):
         inputs = self._standardize(inputs)
         if query_y is None:
             raise ValueError("Training and evaluation need `query_y`. Received: query_y=None.")
-        checks.check_targets(query_y, self.loss, is_classification=_has_classes(inputs))
-        if _has_classes(inputs):
-            n_way = self._largest_n_way(inputs)
+        checks.check_targets(query_y, self.loss, is_classification=has_classes(inputs))
+        if has_classes(inputs):
+            n_way = self._batch_n_way(inputs)
             query_y = checks.assert_labels("query_y", tf.cast(query_y, "int32"), n_way)
         return inputs, query_y, weight
 
     def _standardize(self, inputs: Any) -> dict[str, tf.Tensor]:
         inputs = checks.check_inputs(inputs, self.example_shape)
-        if _has_classes(inputs):
+        if has_classes(inputs):
             # Keras' symbolic build under a strategy hands integer labels over as floats.
             inputs["support_y"] = tf.cast(inputs["support_y"], "int32")
         return inputs
@@ -406,48 +302,22 @@ class EpisodicLearner(keras.Model):
         shape = [inputs["query_x"].shape[1], self.n_outputs]
         return tf.TensorSpec(shape, self.variable_dtype)
 
-    def _largest_n_way(self, inputs: Mapping[str, tf.Tensor]) -> int | tf.Tensor | None:
+    def _batch_n_way(self, inputs: Mapping[str, tf.Tensor]) -> int | tf.Tensor | None:
         """The largest number of classes of any task; None in a regression."""
-        if not _has_classes(inputs):
+        if not has_classes(inputs):
             return None
-        if self.n_outputs is not None:
-            return self.n_outputs
-        labels = inputs["support_y"]
-        if "support_mask" in inputs:
-            labels = tf.where(inputs["support_mask"], labels, 0)
-        return tf.reduce_max(labels) + 1
+        return largest_n_way(inputs) if self.n_outputs is None else self.n_outputs
 
     def _pad_ways(self, outputs: tf.Tensor, n_way: int | tf.Tensor | None) -> tf.Tensor:
-        if n_way is None or self.n_outputs is not None:
-            return outputs
-        missing = n_way - tf.shape(outputs)[1]
-        return tf.pad(outputs, [[0, 0], [0, missing]], constant_values=_PADDING_LOGIT)
+        return outputs if n_way is None or self.n_outputs else pad_ways(outputs, n_way)
 
     def _elements(self, inputs: Any, query_y: Any, weight: Any) -> dict[str, tf.Tensor]:
         elements = {**inputs, "query_y": query_y}
         return elements if weight is None else {**elements, "sample_weight": weight}
 
-    def _real_queries(
-        self, task: Mapping[str, tf.Tensor]
-    ) -> tuple[Episode, Callable[[tf.Tensor], tf.Tensor]]:
-        """The episode without queries of weight 0, and how its outputs get back to their places."""
-        inputs = {k: v for k, v in task.items() if k not in ("query_y", "sample_weight")}
-        query_y, weight = task["query_y"], task.get("sample_weight")
-        if weight is None:
-            return Episode(inputs, query_y, None), lambda outputs: outputs
-        real = tf.where(weight > 0)
-        inputs["query_x"] = tf.gather_nd(inputs["query_x"], real)
-        n_query = tf.shape(query_y, out_type="int64")[0]
-
-        def restore(outputs: tf.Tensor) -> tf.Tensor:
-            shape = tf.concat([[n_query], tf.shape(outputs, out_type="int64")[1:]], axis=0)
-            return tf.scatter_nd(real, outputs, shape)
-
-        return Episode(inputs, tf.gather_nd(query_y, real), tf.gather_nd(weight, real)), restore
-
     def _map(self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any) -> Any:
         """`function` of every task, tasks side by side where the device can."""
-        numbers = _episode_numbers(elements)
+        numbers = episode_numbers(elements)
         step = 0 if self.optimizer is None else self.optimizer.iterations
         seeds = numbers + _STEP_STRIDE * tf.cast(step, "int64")
 
@@ -494,39 +364,5 @@ class EpisodicLearner(keras.Model):
         return [v.value for v in self.trainable_variables]
 
 
-def _has_classes(inputs: Mapping[str, tf.Tensor]) -> bool:
-    return len(inputs["support_y"].shape) == 2
-
-
 def _same(a: int | None, b: int | None) -> bool:
     return a is None or b is None or a == b
-
-
-def _episode_numbers(inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """The episodes' numbers, or their places in the batch."""
-    if "episode" in inputs:
-        return tf.cast(inputs["episode"], "int64")
-    return tf.range(tf.shape(inputs["support_x"], out_type="int64")[0])
-
-
-def _score(query_y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    if is_classification(query_y, outputs):
-        return accuracy(query_y, outputs)
-    return mean_squared_error(tf.cast(query_y, outputs.dtype), outputs)
-
-
-def _require_finite(
-    steps: OuterStep, gradients: list[tf.Tensor], numbers: tf.Tensor
-) -> list[tf.Tensor]:
-    """The gradients, once the loss and the gradient of every task are finite."""
-    per_task = [tf.reshape(t, [tf.shape(t)[0], -1]) for t in (steps.loss, *steps.gradients)]
-    finite = tf.reduce_all(
-        tf.stack([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in per_task]), axis=0
-    )
-    return checks.require(
-        tf.reduce_all(finite),
-        "The loss or its gradient is not finite, and the weights are as they were before this "
-        "step. Lower the learning rates or look at the data. Received: episodes",
-        [tf.boolean_mask(numbers, ~finite)],
-        gradients,
-    )

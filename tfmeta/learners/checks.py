@@ -186,7 +186,9 @@ def check_targets(y: tf.Tensor, loss: Any, *, is_classification: bool) -> None:
 def assert_labels(name: str, y: tf.Tensor, n_way: int | tf.Tensor) -> tf.Tensor:
     """The labels, after a check that they lie in `0 ... n_way - 1`."""
     smallest, largest = tf.reduce_min(y), tf.reduce_max(y)
-    message = f"`{name}` must hold class numbers 0 ... n_way - 1. Received: smallest, largest, n_way ="
+    message = (
+        f"`{name}` must hold class numbers 0 ... n_way - 1. Received: smallest, largest, n_way ="
+    )
     n_way = tf.cast(n_way, y.dtype)
     return require((smallest >= 0) & (largest < n_way), message, [smallest, largest, n_way], y)
 

@@ -85,7 +85,9 @@ class MAML(EpisodicLearner):
         self.adapted = adapt
         self.evaluation_steps = evaluation_steps
         self._path_trackers = {
-            metric: [keras.metrics.Mean(name=f"{metric}@{k}") for k in range(self._steps(False) + 1)]
+            metric: [
+                keras.metrics.Mean(name=f"{metric}@{k}") for k in range(self._steps(False) + 1)
+            ]
             for metric in ("acc", "mse")
         }
 

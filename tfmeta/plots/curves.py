@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -58,24 +59,15 @@ def plot_adaptation(
     for (name, curve), color in zip(curves.items(), colors(len(curves)), strict=True):
         mean, half_width = _mean_curve(name, curve)
         steps = np.arange(len(mean))
-        ax.plot(steps, scale * mean, marker="o", color=color, label=name)
+        label = f"{name}: {scale * mean[0]:.3g} before, {scale * mean[-1]:.3g} after"
+        ax.plot(steps, scale * mean, marker="o", color=color, label=label)
         if half_width is not None:
             low, high = scale * (mean - half_width), scale * (mean + half_width)
             ax.fill_between(steps, low, high, color=color, alpha=0.2, lw=0)
-        ax.annotate(
-            f"{scale * mean[-1]:.3g}",
-            (steps[-1], scale * mean[-1]),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            color=color,
-            fontsize=9,
-        )
     ax.set_xlabel("inner step")
     ax.set_ylabel(f"query {metric}{unit}")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(curves) > 1:
-        ax.legend(frameon=False)
+    ax.legend(frameon=False, fontsize=9)
     return finish(figure, save)
 
 
@@ -108,9 +100,11 @@ def plot_history(history: Any, *, save: PathLike | None = None) -> Figure:
     for key in curves:
         base = key.removeprefix("val_").split("@")
         panels.setdefault(base[0] + ("@k" if len(base) > 1 else ""), []).append(key)
-    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for ax, (title, keys) in zip(axes, panels.items(), strict=True):
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.2 * rows), layout="constrained")
+    for number, (title, keys) in enumerate(panels.items(), start=1):
+        ax = figure.add_subplot(rows, columns, number)
         _plot_panel(ax, title, {key: curves[key] for key in keys})
     return finish(figure, save)
 
@@ -197,10 +191,10 @@ def _mean_curve(name: str, curve: Any) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _plot_panel(ax: Axes, title: str, curves: Mapping[str, Sequence[float]]) -> None:
-    """One quantity: training dashed, validation solid, a colour for each `@k`."""
+    """One quantity: training and validation, or a shade for each step `@k`."""
     clean(ax)
     names = list(dict.fromkeys(key.removeprefix("val_") for key in curves))
-    color_of = dict(zip(names, colors(len(names)), strict=True))
+    color_of = dict(zip(names, colormaps["viridis"](np.linspace(0, 0.85, len(names))), strict=True))
     for key, values in curves.items():
         is_validation = key.startswith("val_")
         name = key.removeprefix("val_")

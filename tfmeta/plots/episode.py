@@ -14,7 +14,8 @@ from tfmeta.plots.style import GREEN, GREY, RED, PathLike, finish
 
 # In units of a picture's width: a row leaves room under a query for the predicted class.
 _ROW, _PICTURE, _GAP, _INCHES = 1.24, 0.92, 0.6, 0.72
-_LONGEST_NAME = 24
+_INCHES_PER_LETTER = 0.075
+_LONGEST_NAME, _LONGEST_GUESS = 28, 13
 
 
 def plot_episode(
@@ -66,7 +67,8 @@ def plot_episode(
     shot = min(max_shot, int(np.bincount(support_y).max()))
     shown = min(max_query, int(np.bincount(query_y).max()))
     figure, ax = _episode_axes(names, shot, shown)
-    ax.set_title(_title(inputs, task, support_y, query_y, predicted), fontsize=10)
+    title = _title(inputs, task, support_y, query_y, predicted)
+    figure.suptitle(title, fontsize=10, y=1 - 0.12 / figure.get_figheight())
     for label, name in enumerate(names):
         ax.text(-0.15, label * _ROW + _PICTURE / 2, name, ha="right", va="center", fontsize=8)
         for column, picture in enumerate(support_x[support_y == label][:shot]):
@@ -111,20 +113,20 @@ def _end_of(name: str, length: int) -> str:
 
 
 def _episode_axes(names: Sequence[str], shot: int, shown: int) -> tuple[Figure, Axes]:
-    width, height = shot + _GAP + shown, len(names) * _ROW
-    margin = 0.3 + 0.068 * max(map(len, names))
-    size = (max(margin + _INCHES * width, 4.2), _INCHES * (height + 0.3) + 0.7)
-    figure = Figure(figsize=size, layout="constrained")
-    ax = figure.add_subplot()
+    inch = _INCHES if len(names) <= 10 else 0.7 * _INCHES
+    width, height = shot + _GAP + shown, len(names) * _ROW + 0.45
+    margin = 0.25 + _INCHES_PER_LETTER * max(map(len, names))
+    size = max(margin + inch * width + 0.1, 4.2), inch * height + 0.45
+    figure = Figure(figsize=size)
+    ax = figure.add_axes((margin / size[0], 0.0, inch * width / size[0], inch * height / size[1]))
     ax.set_axis_off()
-    ax.set_aspect("equal")
-    ax.set_xlim(-0.1, width)
-    ax.set_ylim(height, -0.45)
+    ax.set_xlim(-0.04, width - 0.04)
+    ax.set_ylim(height - 0.45, -0.45)
     ax.text((shot - 0.08) / 2, -0.12, "support", ha="center", fontsize=9, weight="bold")
     middle = shot + _GAP + (shown - 0.08) / 2
     ax.text(middle, -0.12, "queries", ha="center", fontsize=9, weight="bold")
     line = shot + _GAP / 2 - 0.04
-    ax.plot([line, line], [-0.4, height - 0.3], color=GREY, lw=0.6)
+    ax.plot([line, line], [-0.4, height - 0.75], color=GREY, lw=0.6)
     return figure, ax
 
 
@@ -148,7 +150,7 @@ def _title(
 
 def _draw(ax: Axes, picture: np.ndarray, left: float, label: int, color: str) -> None:
     top = label * _ROW
-    # `imshow` would set limits and aspect of the axes to those of the last picture.
+    # `imshow` sets the limits of the axes to those of the last picture.
     limits = ax.get_xlim(), ax.get_ylim()
     ax.imshow(
         picture.squeeze(-1) if picture.shape[-1] == 1 else picture,
@@ -156,6 +158,7 @@ def _draw(ax: Axes, picture: np.ndarray, left: float, label: int, color: str) ->
         vmin=0.0,
         vmax=1.0,
         extent=(left, left + _PICTURE, top + _PICTURE, top),
+        aspect="auto",
         interpolation="nearest" if min(picture.shape[:2]) < 64 else "antialiased",
     )
     ax.set_xlim(limits[0])
@@ -176,8 +179,8 @@ def _draw_query(
     _draw(ax, picture, left, label, color)
     # A network may have more outputs than the episode has classes.
     name = names[guess] if guess < len(names) else f"class {guess}"
-    text = "✓" if guess == label else f"✗ {_end_of(name, 11)}"
+    text = "✓" if guess == label else f"✗ {_end_of(name, _LONGEST_GUESS)}"
     ax.text(
-        left + _PICTURE / 2, (label + 1) * _ROW - 0.16, text, ha="center", va="center", fontsize=6,
+        left + _PICTURE / 2, (label + 1) * _ROW - 0.16, text, ha="center", va="center", fontsize=5.5,
         color=color,
     )  # fmt: skip
