@@ -107,7 +107,9 @@ def load_examples(name: str, image_size: int) -> data.Examples:
     )
 
 
-def load_class_splits(options: argparse.Namespace) -> tuple[data.Examples, ...]:
+def load_class_splits(
+    options: argparse.Namespace,
+) -> tuple[data.Examples, data.Examples, data.Examples]:
     """Train, validation and test examples whose classes are disjoint.
 
     A published split if one is given, else by group where the data has three groups, else by class;
@@ -132,14 +134,23 @@ def load_class_splits(options: argparse.Namespace) -> tuple[data.Examples, ...]:
         path = os.path.join(options.run, "split.json")
         splits = data.split_classes(examples, by=by, seed=options.seed, path=path)
     data.check_disjoint(*splits)
-    turned = {"none": (), "train": (0,), "all": (0, 1, 2)}[options.rotate]
-    splits = tuple(part.rotate() if i in turned else part for i, part in enumerate(splits))
-    for part, n_way in zip(splits, (options.n_way, *2 * [max(options.test_ways)]), strict=True):
-        n_query = options.n_query if part is splits[0] else options.test_query
-        for problem in part.check(n_way, n_shot=options.n_shot, n_query=n_query):
-            print(f"check: {problem}")
-    print(f"classes: {[part.n_classes for part in splits]} in train, validation, test")
-    return splits
+    train, validation, test = splits
+    if options.rotate != "none":
+        train = train.rotate()
+    if options.rotate == "all":
+        validation, test = validation.rotate(), test.rotate()
+    for part in (train, validation, test):
+        _print_problems(part, options, is_train=part is train)
+    counts = ", ".join(str(part.n_classes) for part in (train, validation, test))
+    print(f"classes of train, validation, test: {counts}")
+    return train, validation, test
+
+
+def _print_problems(part: data.Examples, options: argparse.Namespace, *, is_train: bool) -> None:
+    n_way = options.n_way if is_train else max(options.test_ways)
+    n_query = options.n_query if is_train else options.test_query
+    for problem in part.check(n_way, n_shot=options.n_shot, n_query=n_query):
+        print(f"check: {problem}")
 
 
 def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) -> tf.data.Dataset:

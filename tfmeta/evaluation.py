@@ -86,7 +86,7 @@ def evaluate_episodes(
             f"Received: n_episodes={n_episodes}."
         )
     kind = _kind(learner)
-    predict = tf.function(lambda inputs: learner(inputs), reduce_retracing=True)
+    predict = tf.function(lambda inputs: learner(inputs), autograph=False, reduce_retracing=True)
     episode_hash, protocol, results = EpisodeHash(), _Protocol(), []
     for batch in _batches(episodes, n_episodes):
         outputs = _outputs(predict, batch, alone=kind == "transductive")

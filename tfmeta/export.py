@@ -188,10 +188,9 @@ class _ServedLearner:
         return tf.TensorSpec([None, *self.learner.example_shape], self.x_dtype, name)
 
     def _support_specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
-        y_shape, y_dtype = ([None], tf.int32)
-        if not self.is_classifier:
-            y_shape, y_dtype = ([None, self.target_size], self.learner.variable_dtype)
-        return self._example_spec("support_x"), tf.TensorSpec(y_shape, y_dtype, "support_y")
+        labels = tf.TensorSpec([None], tf.int32, "support_y")
+        targets = tf.TensorSpec([None, self.target_size], self.learner.variable_dtype, "support_y")
+        return self._example_spec("support_x"), labels if self.is_classifier else targets
 
     def _probe(self) -> tuple[tuple, tf.Tensor]:
         """A small support set with class names, and queries: random, the same every time."""
@@ -205,7 +204,7 @@ class _ServedLearner:
         if self.is_classifier:
             support_y = tf.constant(np.repeat(np.arange(n_way), 2), tf.int32)
         else:
-            support_y = tf.constant(draws.standard_normal((6, self.target_size)), "float32")
+            support_y = tf.constant(draws.standard_normal((6, self.target_size or 1)), "float32")
             support_y = tf.cast(support_y, self.learner.variable_dtype)
         names = tf.constant([f"class {k}" for k in range(n_way)])
         return (examples(len(support_y)), support_y, names), examples(4)

@@ -218,13 +218,13 @@ def _hessian_vector_error(
     return min(error(h) for h in _STEPS) / max(_norm(product), 1e-12)
 
 
-def _call_layer(layer: keras.Layer, inputs: list, weights: list, training: bool) -> tf.Tensor:
-    pairs = list(zip(layer.trainable_variables, weights, strict=True))
+def _call_layer(
+    layer: keras.Layer, inputs: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], training: bool
+) -> tf.Tensor:
     non_trainable = [v.value for v in layer.non_trainable_variables]
     single = inputs[0] if len(inputs) == 1 else inputs
     arguments = {"training": training} if layer._call_has_training_arg else {}
-    values = [value for _, value in pairs]
-    return layer.stateless_call(values, non_trainable, single, **arguments)[0]
+    return layer.stateless_call(list(weights), non_trainable, single, **arguments)[0]
 
 
 def _norm(tensors: Sequence[Any]) -> float:

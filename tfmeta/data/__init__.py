@@ -3,19 +3,29 @@
 from tfmeta.data.arrays import from_arrays
 from tfmeta.data.check import check_examples
 from tfmeta.data.directory import from_directory
+from tfmeta.data.episodes import TaskFamily, episode_dataset
 from tfmeta.data.examples import Examples
+from tfmeta.data.frozen import freeze_episodes, load_episodes
+from tfmeta.data.hashing import episode_hash
 from tfmeta.data.npz import from_npz
+from tfmeta.data.sinusoids import sinusoids
 from tfmeta.data.splits import check_disjoint, load_split, split_classes
 from tfmeta.data.tfds import from_tfds
 
 __all__ = [
     "Examples",
+    "TaskFamily",
     "check_disjoint",
     "check_examples",
+    "episode_dataset",
+    "episode_hash",
+    "freeze_episodes",
     "from_arrays",
     "from_directory",
     "from_npz",
     "from_tfds",
+    "load_episodes",
     "load_split",
+    "sinusoids",
     "split_classes",
 ]

@@ -13,7 +13,7 @@ from tfmeta.layers.normalization import (
 )
 
 _LOGGER = logging.getLogger("tfmeta")
-_EXACT = {
+_EXACT: dict[type, type] = {
     keras.layers.BatchNormalization: BatchNormalization,
     keras.layers.LayerNormalization: LayerNormalization,
     keras.layers.GroupNormalization: GroupNormalization,

@@ -78,7 +78,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     @contextlib.contextmanager
     def _momentum_zero(self) -> Iterator[None]:
         # Only around the call: a momentum left at zero would be saved and would ruin a later fit.
-        momentum, self.momentum = self.momentum, 0.0
+        momentum = self.momentum  # type: ignore[has-type]
+        self.momentum = 0.0
         try:
             yield
         finally:

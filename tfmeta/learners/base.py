@@ -176,7 +176,8 @@ class EpisodicLearner(EpisodicModel):
             tuple(tf.TensorSpec(v.shape, v.dtype) for v in variables),
             tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
         )
-        steps = self._map(learn, self._elements(inputs, query_y, weight), spec)
+        elements = self._elements(inputs, query_y, weight)
+        steps = self._map(learn, elements, spec, step=self.optimizer.iterations)
         gradients = [tf.reduce_mean(g, axis=0) for g in steps.gradients]
         gradients = require_finite(steps, gradients, episode_numbers(inputs))
         self.optimizer.apply(gradients, variables)
@@ -315,11 +316,14 @@ class EpisodicLearner(EpisodicModel):
         elements = {**inputs, "query_y": query_y}
         return elements if weight is None else {**elements, "sample_weight": weight}
 
-    def _map(self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any) -> Any:
-        """`function` of every task, tasks side by side where the device can."""
-        numbers = episode_numbers(elements)
-        step = 0 if self.optimizer is None else self.optimizer.iterations
-        seeds = numbers + _STEP_STRIDE * tf.cast(step, "int64")
+    def _map(
+        self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any, *, step: Any = 0
+    ) -> Any:
+        """`function` of every task, tasks side by side where the device can.
+
+        Random layers draw anew for every task and, where `step` is given, for every step.
+        """
+        seeds = episode_numbers(elements) + _STEP_STRIDE * tf.cast(step, "int64")
 
         def with_draws(element: tuple[Mapping[str, tf.Tensor], tf.Tensor]) -> Any:
             task, seed = element
