@@ -95,7 +95,12 @@ def load_examples(name: str, image_size: int) -> data.Examples:
         return data.glyphs(image_size)
     if name == "omniglot":
         return data.from_tfds(
-            "omniglot", split="train+test", image_size=image_size, channels=1, invert=True
+            "omniglot",
+            split="train+test",
+            group_key="alphabet",
+            image_size=image_size,
+            channels=1,
+            invert=True,
         )
     if name.endswith(".npz"):
         return data.from_npz(name, image_size=image_size)
