@@ -92,9 +92,10 @@ def _refuse_unusable(layer: keras.Layer) -> None:
             "an episode is normalised by itself. "
             f"Received: synchronized={layer.synchronized}, renorm={layer.renorm}"
         )
-    if isinstance(layer, tuple(_EXACT)) and type(layer) not in {*_EXACT, *_EXACT.values()}:
+    is_derived = isinstance(layer, tuple(_EXACT)) and type(layer) not in _EXACT
+    if is_derived and not isinstance(layer, tuple(_EXACT.values())):
         raise ValueError(
             f"Layer {layer.name!r} of class {type(layer).__name__} derives from a stock "
-            "normalisation layer, whose second derivative is wrong. Derive it from the class of the same name "
-            "in `tfmeta.layers`."
+            "normalisation layer, whose second derivative is wrong. Derive it from the class of "
+            "the same name in `tfmeta.layers`."
         )
