@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ class Run:
         history: what `fit` returned.
         minutes: how long the training took, data and validation included.
         recipe: path of the recipe below `recipes/`.
+        arguments: the recipe's command line; None for that of the process.
 
     Example:
         >>> run = Run(options, learner, history, minutes=3.0, recipe="few_shot/maml.py")
@@ -43,8 +45,11 @@ class Run:
         *,
         minutes: float,
         recipe: str,
+        arguments: Sequence[str] | None = None,
     ) -> None:
-        self.options, self.learner, self.minutes, self.recipe = options, learner, minutes, recipe
+        self.options, self.learner, self.minutes = options, learner, minutes
+        given = sys.argv[1:] if arguments is None else arguments
+        self.recipe, self.command = recipe, shlex.join(["python", f"recipes/{recipe}", *given])
         self.reports: dict[str, EpisodeReport] = {}
         self.controls: dict[str, EpisodeReport] = {}
         os.makedirs(options.run, exist_ok=True)
@@ -139,7 +144,7 @@ class Run:
     def _record(self) -> dict[str, Any]:
         return {
             "recipe": self.recipe,
-            "command": shlex.join(["python", f"recipes/{self.recipe}", *sys.argv[1:]]),
+            "command": self.command,
             "learner": type(self.learner).__name__,
             "options": {key: value for key, value in vars(self.options).items() if key != "record"},
             "seed": self.options.seed,

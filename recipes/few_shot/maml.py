@@ -49,7 +49,14 @@ def main(arguments=None):
     )
     minutes = (time.perf_counter() - start) / 60
 
-    run = runs.Run(options, learner, history, minutes=minutes, recipe="few_shot/maml.py")
+    run = runs.Run(
+        options,
+        learner,
+        history,
+        minutes=minutes,
+        recipe="few_shot/maml.py",
+        arguments=arguments,
+    )
     name = f"{options.n_way}way_{options.n_shot}shot"
     episodes = cli.frozen_episodes(
         test, options, name=name, n_way=options.n_way, n_query=options.test_query

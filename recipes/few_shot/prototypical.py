@@ -39,7 +39,14 @@ def main(arguments=None):
     )
     minutes = (time.perf_counter() - start) / 60
 
-    run = runs.Run(options, learner, history, minutes=minutes, recipe="few_shot/prototypical.py")
+    run = runs.Run(
+        options,
+        learner,
+        history,
+        minutes=minutes,
+        recipe="few_shot/prototypical.py",
+        arguments=arguments,
+    )
     for n_way in options.test_ways:
         name = f"{n_way}way_{options.n_shot}shot"
         episodes = cli.frozen_episodes(

@@ -43,7 +43,14 @@ def main(arguments=None):
     )
     minutes = (time.perf_counter() - start) / 60
 
-    run = runs.Run(options, learner, history, minutes=minutes, recipe="few_shot/sinusoid_maml.py")
+    run = runs.Run(
+        options,
+        learner,
+        history,
+        minutes=minutes,
+        recipe="few_shot/sinusoid_maml.py",
+        arguments=arguments,
+    )
     episodes = cli.frozen_episodes(tasks, options, n_query=100)
     name = f"sinusoid_{options.n_shot}shot"
     for steps in REPORTED_STEPS:
