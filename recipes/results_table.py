@@ -60,12 +60,25 @@ def rows(records, papers):
             )
 
 
-def table():
-    """The table, as Markdown."""
+def figures(record):
+    """One row for each figure of a benchmark."""
+    for name, value in record["figures"].items():
+        yield name.replace("_", " "), str(value), record["device"], f"`{record['command']}`"
+
+
+def markdown(columns, cells):
+    """A table."""
+    lines = [columns, ["---"] * len(columns), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tables():
+    """The tables of results and of benchmarks."""
     records = [json.loads(p.read_text("utf8")) for p in sorted(FOLDER.glob("results/*.json"))]
     papers = json.loads((FOLDER / "published.json").read_text("utf8"))
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows(records, papers)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    results = markdown(COLUMNS, rows([r for r in records if "results" in r], papers))
+    benchmarks = [row for r in records if "figures" in r for row in figures(r)]
+    return f"{results}\n\n{markdown(('benchmark', 'figure', 'device', 'command'), benchmarks)}"
 
 
 def page():
@@ -73,7 +86,7 @@ def page():
     text = (FOLDER / "README.md").read_text("utf8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
 
 
 def main():

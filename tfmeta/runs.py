@@ -48,8 +48,7 @@ class Run:
         arguments: Sequence[str] | None = None,
     ) -> None:
         self.options, self.learner, self.minutes = options, learner, minutes
-        given = sys.argv[1:] if arguments is None else arguments
-        self.recipe, self.command = recipe, shlex.join(["python", f"recipes/{recipe}", *given])
+        self.recipe, self.command = recipe, command_line(recipe, arguments)
         self.reports: dict[str, EpisodeReport] = {}
         self.controls: dict[str, EpisodeReport] = {}
         os.makedirs(options.run, exist_ok=True)
@@ -130,11 +129,8 @@ class Run:
         self.learner.save(self._path("learner.keras"))
         path = self._path("saved_model")
         export_learner(self.learner, path, target_size=target_size, overwrite=True)
-        record = json.dumps(self._record(), indent=1) + "\n"
         for target in filter(None, (self._path("results.json"), self.options.record)):
-            os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
-            with open(target, "w", encoding="utf8") as file:
-                file.write(record)
+            write_record(self._record(), target)
         print(f"written: {self.options.run}")
         return self.reports
 
@@ -149,12 +145,7 @@ class Run:
             "options": {key: value for key, value in vars(self.options).items() if key != "record"},
             "seed": self.options.seed,
             "minutes": round(self.minutes, 1),
-            "device": _device(),
-            "versions": {
-                "python": platform.python_version(),
-                "tensorflow": tf.__version__,
-                "keras": keras.__version__,
-            },
+            **circumstances(),
             "results": [self._result(name) for name in self.reports],
         }
 
@@ -165,6 +156,59 @@ class Run:
             **_summary(report),
             "control": None if control is None else {"name": control.name, **_summary(control)},
         }
+
+
+def command_line(recipe: str, arguments: Sequence[str] | None = None) -> str:
+    """The command that runs a recipe.
+
+    Args:
+        recipe: path of the recipe below `recipes/`.
+        arguments: its command line; None for that of the process.
+
+    Returns:
+        A line for the shell.
+
+    Example:
+        >>> command_line("few_shot/maml.py", ["--seed", "1"])
+        'python recipes/few_shot/maml.py --seed 1'
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    return shlex.join(["python", f"recipes/{recipe}", *given])
+
+
+def circumstances() -> dict[str, Any]:
+    """Device and versions of this process, for a record of results.
+
+    Returns:
+        `{"device": ..., "versions": {"python": ..., "tensorflow": ..., "keras": ...}}`.
+
+    Example:
+        >>> sorted(circumstances())
+        ['device', 'versions']
+    """
+    accelerators = tf.config.list_physical_devices("GPU")
+    details = (tf.config.experimental.get_device_details(d) for d in accelerators)
+    names = [d.get("device_name", "GPU") for d in details] or [f"{os.cpu_count()} CPU cores"]
+    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
+    return {
+        "device": ", ".join(names),
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def write_record(record: dict[str, Any], path: str) -> None:
+    """Writes a record of results as JSON.
+
+    Args:
+        record: what is written.
+        path: the file; its folder is made.
+
+    Example:
+        >>> write_record({"seed": 0}, "runs/results.json")  # doctest: +SKIP
+    """
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "w", encoding="utf8") as file:
+        file.write(json.dumps(record, indent=1) + "\n")
 
 
 def with_evaluation_steps(learner: EpisodicLearner, steps: int) -> EpisodicLearner:
@@ -189,11 +233,3 @@ def with_evaluation_steps(learner: EpisodicLearner, steps: int) -> EpisodicLearn
 def _summary(report: EpisodeReport) -> dict[str, Any]:
     names = ("metric", "mean", "ci", "confidence", "n_episodes", "statistics", "episode_hash")
     return {**{name: getattr(report, name) for name in names}, "protocol": report.protocol}
-
-
-def _device() -> str:
-    accelerators = tf.config.list_physical_devices("GPU")
-    if not accelerators:
-        return f"{os.cpu_count()} CPU cores"
-    details = (tf.config.experimental.get_device_details(d) for d in accelerators)
-    return ", ".join(d.get("device_name", "GPU") for d in details)

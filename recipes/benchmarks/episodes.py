@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 import tfmeta
+from tfmeta import runs
 from tfmeta.models import conv4
 
 
@@ -61,6 +62,7 @@ def main(arguments=None):
     parser.add_argument("--n-batches", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--n-steps", type=int, default=20)
+    parser.add_argument("--record", default=None, help="also write the figures to this JSON file")
     options = parser.parse_args(arguments)
 
     examples = synthetic_omniglot(options.n_classes, options.image_size)
@@ -77,6 +79,11 @@ def main(arguments=None):
         "waiting_share_of_a_step": round(waiting_share(dataset, options.n_steps), 4),
     }
     print(json.dumps(figures))
+    if options.record:
+        command = runs.command_line("benchmarks/episodes.py", arguments)
+        runs.write_record(
+            {"command": command, "figures": figures, **runs.circumstances()}, options.record
+        )
     return figures
 
 

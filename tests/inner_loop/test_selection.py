@@ -5,7 +5,6 @@ import pytest
 
 from tfmeta.inner_loop import select_variables
 
-
 BODY = ["hidden/kernel", "hidden/bias", "norm/gamma", "norm/beta"]
 HEAD = ["head/kernel", "head/bias"]
 
