@@ -110,7 +110,8 @@ def _check(
     if downsampling == "pool" and min(shape[:2]) < 2**N_BLOCKS:
         raise ValueError(
             f"`input_shape` must be at least {2**N_BLOCKS} pixels high and wide for four 2x2 "
-            f'poolings. Received: input_shape={shape}. Use larger pictures or downsampling="stride".'
+            f"poolings. Received: input_shape={shape}. Use larger pictures, or "
+            'downsampling="stride".'
         )
     if filters < 1 or (outputs is not None and outputs < 1):
         raise ValueError(

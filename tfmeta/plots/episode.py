@@ -180,7 +180,5 @@ def _draw_query(
     # A network may have more outputs than the episode has classes.
     name = names[guess] if guess < len(names) else f"class {guess}"
     text = "✓" if guess == label else f"✗ {_end_of(name, _LONGEST_GUESS)}"
-    ax.text(
-        left + _PICTURE / 2, (label + 1) * _ROW - 0.16, text, ha="center", va="center", fontsize=5.5,
-        color=color,
-    )  # fmt: skip
+    middle, under = left + _PICTURE / 2, (label + 1) * _ROW - 0.16
+    ax.text(middle, under, text, ha="center", va="center", fontsize=5.5, color=color)
