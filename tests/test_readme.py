@@ -1,0 +1,69 @@
+"""The README's code runs: its blocks are taken from the page and executed on tiny data."""
+
+import pathlib
+import re
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfmeta
+from tfmeta.models import conv4
+
+PAGE = (pathlib.Path(__file__).parents[1] / "README.md").read_text("utf8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def block(word):
+    """The one block that holds a word."""
+    (found,) = [code for code in BLOCKS if word in code]
+    return found
+
+
+def toy_examples():
+    draws = np.random.default_rng(0)
+    x = draws.integers(0, 256, (12, 1, 16, 16, 1)) + draws.integers(-20, 20, (12, 20, 16, 16, 1))
+    x = np.clip(x, 0, 255).astype("uint8").reshape(-1, 16, 16, 1)
+    return tfmeta.data.from_arrays(x, np.repeat(np.arange(12), 20))
+
+
+def small(code):
+    """The code with tiny numbers in place of the README's."""
+    for old, new in (
+        ("steps_per_epoch=100", "steps_per_epoch=1"),
+        ("epochs=10", "epochs=1"),
+        ("n_episodes=200", "n_episodes=2"),
+        ("n_episodes=600", "n_episodes=2"),
+        ('load_episodes(test, "test.npz"))', 'load_episodes(test, "test.npz"), n_episodes=2)'),
+        ("n_way=5", "n_way=2"),
+        ("conv4()", "conv4((16, 16, 1), filters=4)"),
+    ):
+        code = code.replace(old, new)
+    return code
+
+
+def test_train_and_serve(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = toy_examples()
+    monkeypatch.setattr(tfmeta.data, "from_directory", lambda path, **options: examples)
+    names = {}
+    exec(small(block("from_directory(")), names)
+    pictures, new_pictures = examples.x[[0, 20, 40]], examples.x[[1, 21]]
+    served = {"pictures": pictures, "new_pictures": new_pictures, "labels": np.int32([0, 1, 2])}
+    served = {key: tf.constant(value) for key, value in served.items()}
+    exec(block("saved_model.load"), served)
+    assert served["state"]["class_names"].numpy().tolist() == [b"cat", b"dog", b"owl"]
+    names["learner"].save("last.keras")
+    exec(small(block("last.keras")), {**names, "train": names["train"]})
+
+
+def test_own_learner_fits_and_exports(tmp_path):
+    names = {"tfmeta": tfmeta, "tf": tf, "conv4": lambda: conv4((16, 16, 1), filters=4)}
+    exec(block("class NearestSupport"), names)
+    learner = names["learner"]
+    learner.compile(keras.optimizers.Adam(1e-3), metrics=["accuracy"])
+    episodes = tfmeta.data.episode_dataset(toy_examples(), n_way=3, n_shot=2, n_query=2, n_tasks=2)
+    before = [w.numpy() for w in learner.trainable_variables]
+    learner.fit(episodes, steps_per_epoch=2, verbose=0)
+    assert any(np.any(a != b.numpy()) for a, b in zip(before, learner.trainable_variables))
+    tfmeta.export_learner(learner, tmp_path / "served")
