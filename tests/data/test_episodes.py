@@ -1,7 +1,3 @@
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -158,30 +154,15 @@ def test_a_family_of_regression_tasks_has_no_ways():
         episode_dataset(sinusoids(), n_way=5, n_shot=1, n_query=1)
 
 
-def test_replicas_share_the_episodes_of_a_batch():
-    script = """
-        import numpy as np, tensorflow as tf
-        cpus = tf.config.list_physical_devices("CPU")
-        two = [tf.config.LogicalDeviceConfiguration()] * 2
-        tf.config.set_logical_device_configuration(cpus[0], two)
-        from tfmeta.data import Examples, episode_dataset
-        examples = Examples(np.zeros([40, 4, 4, 1], np.uint8), np.arange(40) % 4)
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        for n_tasks, n_episodes in ((4, None), (2, 12), (1, 12)):
-            dataset = episode_dataset(
-                examples, n_way=3, n_shot=1, n_query=2, n_tasks=n_tasks, n_episodes=n_episodes
-            )
-            seen = []
-            for inputs, _ in strategy.experimental_distribute_dataset(dataset):
-                parts = strategy.experimental_local_results(inputs["episode"])
-                assert n_tasks == 1 or [len(part) for part in parts] == [n_tasks // 2] * 2, parts
-                seen += np.concatenate(parts).tolist()
-                if len(seen) == 12:
-                    break
-            assert seen == list(range(12)), (n_tasks, seen)
-        print("all seen")
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
-    )
-    assert "all seen" in run.stdout, run.stderr
+@pytest.mark.parametrize(("n_tasks", "n_episodes"), [(4, None), (2, 12), (1, 12)])
+def test_replicas_share_the_episodes_of_a_batch(examples, n_tasks, n_episodes):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    dataset = episode_dataset(examples, n_tasks=n_tasks, n_episodes=n_episodes, **OPTIONS)
+    seen = []
+    for inputs, _ in strategy.experimental_distribute_dataset(dataset):
+        parts = strategy.experimental_local_results(inputs["episode"])
+        assert n_tasks == 1 or [len(part) for part in parts] == [n_tasks // 2] * 2
+        seen += np.concatenate(parts).tolist()
+        if len(seen) == 12:
+            break
+    assert seen == list(range(12))
