@@ -65,5 +65,7 @@ def test_own_learner_fits_and_exports(tmp_path):
     episodes = tfmeta.data.episode_dataset(toy_examples(), n_way=3, n_shot=2, n_query=2, n_tasks=2)
     before = [w.numpy() for w in learner.trainable_variables]
     learner.fit(episodes, steps_per_epoch=2, verbose=0)
-    assert any(np.any(a != b.numpy()) for a, b in zip(before, learner.trainable_variables))
+    assert any(
+        np.any(a != b.numpy()) for a, b in zip(before, learner.trainable_variables, strict=True)
+    )
     tfmeta.export_learner(learner, tmp_path / "served")

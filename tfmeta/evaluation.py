@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfmeta.controls import MeanPredictor, NearestCentroid
 from tfmeta.data.hashing import EpisodeHash
+from tfmeta.errors import errors_as_value_errors
 from tfmeta.intervals import check_confidence, mean_interval
 from tfmeta.reports import EpisodeReport, PairedComparison, compare_reports
 from tfmeta.typing import EpisodeBatch, EpisodeInputs, Tensor
@@ -88,12 +89,13 @@ def evaluate_episodes(
     kind = _kind(learner)
     predict = tf.function(lambda inputs: learner(inputs), autograph=False, reduce_retracing=True)
     episode_hash, protocol, results = EpisodeHash(), _Protocol(), []
-    for batch in _batches(episodes, n_episodes):
-        outputs = _outputs(predict, batch, alone=kind == "transductive")
-        _check_outputs(outputs, batch)
-        results.append(_results(outputs, batch))
-        episode_hash.update(batch.inputs, batch.query_y)
-        protocol.update(batch)
+    with errors_as_value_errors():
+        for batch in _batches(episodes, n_episodes):
+            outputs = _outputs(predict, batch, alone=kind == "transductive")
+            _check_outputs(outputs, batch)
+            results.append(_results(outputs, batch))
+            episode_hash.update(batch.inputs, batch.query_y)
+            protocol.update(batch)
     per_episode = np.concatenate(results)
     mean, ci = mean_interval(per_episode, confidence)
     return EpisodeReport(

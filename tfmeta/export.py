@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.learners import checks
+from tfmeta.errors import require
 from tfmeta.learners.base import EpisodicLearner
 
 _PARITY = 1e-5
@@ -173,7 +173,7 @@ class _ServedLearner:
         if class_names is None:
             return support_y
         n_way = self._n_way or tf.reduce_max(support_y) + 1
-        return checks.require(
+        return require(
             tf.equal(tf.size(class_names), n_way),
             "`class_names` must have one name for each class. Received: names, n_way =",
             [tf.size(class_names), tf.convert_to_tensor(n_way)],

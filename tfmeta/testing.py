@@ -108,12 +108,14 @@ def hessian_vector_check(
     """
     copy = in_float64(network)
     layers = [layer for layer in copy.layers if not isinstance(layer, keras.layers.InputLayer)]
-    taps = keras.Model(copy.inputs, [layer.input for layer in layers])
+    taps = keras.Model(copy.inputs, {layer.name: layer.input for layer in layers})
     inputs = taps(_in_float64(x), training=training)
     draws = np.random.default_rng(seed)
     return {
-        layer.name: _hessian_vector_error(layer, keras.tree.flatten(z), training, draws)
-        for layer, z in zip(layers, inputs, strict=True)
+        layer.name: _hessian_vector_error(
+            layer, keras.tree.flatten(inputs[layer.name]), training, draws
+        )
+        for layer in layers
     }
 
 

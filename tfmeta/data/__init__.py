@@ -6,6 +6,7 @@ from tfmeta.data.directory import from_directory
 from tfmeta.data.episodes import TaskFamily, episode_dataset
 from tfmeta.data.examples import Examples
 from tfmeta.data.frozen import freeze_episodes, load_episodes
+from tfmeta.data.glyphs import glyphs, register_glyphs
 from tfmeta.data.hashing import episode_hash
 from tfmeta.data.npz import from_npz
 from tfmeta.data.sinusoids import sinusoids
@@ -24,8 +25,10 @@ __all__ = [
     "from_directory",
     "from_npz",
     "from_tfds",
+    "glyphs",
     "load_episodes",
     "load_split",
+    "register_glyphs",
     "sinusoids",
     "split_classes",
 ]

@@ -27,8 +27,8 @@ def select_variables(network: keras.Model, adapt: Selection) -> list[keras.Varia
 
     Example:
         >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")])
-        >>> [v.path for v in select_variables(network, "bias")]
-        ['out/bias']
+        >>> [v.path.split("/")[-2:] for v in select_variables(network, "bias")]
+        [['out', 'bias']]
     """
     variables = list(network.trainable_variables)
     chosen = [v for v in variables if _selects(network, adapt, v)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfmeta.errors import require
 
 REQUIRED = ("support_x", "support_y", "query_x")
 OPTIONAL = ("support_mask", "episode")
@@ -21,10 +21,6 @@ _VALUE_LOSSES = (
     "huber",
     "log_cosh",
 )
-# What a graph can only say as an operation's failure is marked, and raised as a ValueError.
-_MARK = "tfmeta"
-_ASSERTION = re.compile(rf"\[{_MARK}: (?P<message>[^\]]*)\]\s*(?P<values>(\[[^\]]*\]\s*)*)")
-_PYTHON_ERROR = re.compile(r"ValueError: (?P<message>.*?)(\nTraceback|\n\n|$)", re.DOTALL)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -191,32 +187,3 @@ def assert_labels(name: str, y: tf.Tensor, n_way: int | tf.Tensor) -> tf.Tensor:
     )
     n_way = tf.cast(n_way, y.dtype)
     return require((smallest >= 0) & (largest < n_way), message, [smallest, largest, n_way], y)
-
-
-def require(condition: tf.Tensor, message: str, values: Sequence[tf.Tensor], then: Any) -> Any:
-    """`then`, if the condition holds; a ValueError with message and values if not.
-
-    In a graph the error is an operation's failure, which `errors_as_value_errors` turns into the
-    ValueError. XLA drops the check.
-    """
-    if tf.executing_eagerly():
-        if not bool(condition):
-            raise ValueError(f"{message} {', '.join(str(v.numpy()) for v in values)}")
-        return then
-    check = tf.debugging.Assert(condition, [f"{_MARK}: {message}", *values], summarize=16)
-    with tf.control_dependencies([check]):
-        return tf.nest.map_structure(tf.identity, then)
-
-
-@contextlib.contextmanager
-def errors_as_value_errors() -> Iterator[None]:
-    """Scope that raises what `require`, or Python code inside a dataset, found as a ValueError."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        found = _ASSERTION.search(error.message) or _PYTHON_ERROR.search(error.message)
-        if found is None:
-            raise
-        values = found.groupdict().get("values") or ""
-        values = ", ".join(value for value in re.findall(r"\[([^\]]*)\]", values))
-        raise ValueError(f"{found['message'].strip()} {values}".strip()) from error

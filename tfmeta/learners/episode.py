@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfmeta.errors import require
 from tfmeta.functional import accuracy, is_classification, mean_squared_error
-from tfmeta.learners import checks
 from tfmeta.learners.passes import Moments
 
 # The logit of a class that an episode does not have, where another of its batch does.
@@ -97,7 +97,7 @@ def require_finite(
     finite = tf.reduce_all(
         tf.stack([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in per_task]), axis=0
     )
-    return checks.require(
+    return require(
         tf.reduce_all(finite),
         "The loss or its gradient is not finite, and the weights are as they were before this "
         "step. Lower the learning rates or look at the data. Received: episodes",

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfmeta.errors import errors_as_value_errors
 from tfmeta.functional import is_classification
 from tfmeta.learners import checks
 
@@ -90,18 +91,18 @@ class EpisodicModel(keras.Model):
             kwargs.setdefault("shuffle", False)
         for data in (x, kwargs.get("validation_data")):
             checks.check_task_count(data, batch_size, n_replicas)
-        with checks.errors_as_value_errors():
+        with errors_as_value_errors():
             return super().fit(x, y, batch_size=batch_size, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
         """As `keras.Model.evaluate`, on episodes; bad episodes are a `ValueError`."""
         checks.check_task_count(x, batch_size, self.distribute_strategy.num_replicas_in_sync)
-        with checks.errors_as_value_errors():
+        with errors_as_value_errors():
             return super().evaluate(x, y, batch_size=batch_size, **kwargs)
 
     def predict(self, x: Any, **kwargs: Any):
         """As `keras.Model.predict`, on episodes; bad episodes are a `ValueError`."""
-        with checks.errors_as_value_errors():
+        with errors_as_value_errors():
             return super().predict(x, **kwargs)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""Episodes and learners that the promises are tested on."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfmeta.learners import MAML, PrototypicalNetwork
+
+N_WAY, N_QUERY = 3, 4
+
+
+def backbone(*head):
+    norm = keras.layers.BatchNormalization(momentum=0.5)
+    layers = [keras.layers.Dense(6), norm, keras.layers.Activation("softplus"), *head]
+    return keras.Sequential([keras.Input((4,)), *layers])
+
+
+def maml(**options):
+    return MAML(backbone(keras.layers.Dense(N_WAY)), inner_steps=2, update_rule=0.1, **options)
+
+
+LEARNERS = {
+    "maml_support": lambda: maml(),
+    "maml_transductive": lambda: maml(order=1, statistics="transductive"),
+    "maml_running": lambda: maml(statistics="running"),
+    "maml_regression": lambda: MAML(
+        backbone(keras.layers.Dense(2)), inner_steps=2, update_rule=0.1, evaluation_steps=3
+    ),
+    "prototypes_support": lambda: PrototypicalNetwork(
+        backbone(), statistics="support", distance="cosine"
+    ),
+    "prototypes_transductive": lambda: PrototypicalNetwork(backbone(), statistics="transductive"),
+    "prototypes_running": lambda: PrototypicalNetwork(backbone()),
+}
+
+
+@pytest.fixture(params=LEARNERS)
+def kind(request):
+    """The name of a learner of the table."""
+    return request.param
+
+
+@pytest.fixture
+def make_learner(kind):
+    """A function that returns a compiled learner, with the same weights at every call."""
+
+    def make(optimizer=None, **options):
+        keras.utils.set_random_seed(0)
+        learner = LEARNERS[kind]()
+        metrics = ["mae"] if "regression" in kind else ["accuracy"]
+        learner.compile(optimizer or keras.optimizers.SGD(0.05), metrics=metrics, **options)
+        return learner
+
+    return make
+
+
+@pytest.fixture
+def make_episodes(kind):
+    """A function that returns a batch of NumPy episodes of the learner's kind."""
+    return regressions if "regression" in kind else classifications
+
+
+def classifications(n_tasks=4, *, n_shot=2, seed=0):
+    """Classes are clouds around centres of their own."""
+    draws = np.random.default_rng(seed)
+    centres = 2.0 * draws.standard_normal((n_tasks, N_WAY, 4))
+    support_y = np.tile(np.repeat(np.arange(N_WAY), n_shot), (n_tasks, 1))
+    query_y = draws.integers(0, N_WAY, (n_tasks, N_QUERY))
+
+    def examples(labels):
+        own = np.take_along_axis(centres, labels[..., np.newaxis], axis=1)
+        return (own + 0.5 * draws.standard_normal(own.shape)).astype("float32")
+
+    inputs = {
+        "support_x": examples(support_y),
+        "support_y": support_y.astype("int32"),
+        "query_x": examples(query_y),
+    }
+    return inputs, query_y.astype("int32")
+
+
+def regressions(n_tasks=4, *, n_shot=2, seed=0):
+    """Every task is a linear function of its own."""
+    draws = np.random.default_rng(seed)
+    slopes = draws.standard_normal((n_tasks, 4, 2))
+    support_x = draws.standard_normal((n_tasks, N_WAY * n_shot, 4)).astype("float32")
+    query_x = draws.standard_normal((n_tasks, N_QUERY, 4)).astype("float32")
+    support_y, query_y = ((np.tanh(x) @ slopes).astype("float32") for x in (support_x, query_x))
+    return {"support_x": support_x, "support_y": support_y, "query_x": query_x}, query_y
