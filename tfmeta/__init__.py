@@ -1,6 +1,6 @@
 """tfmeta: few-shot learning, meta-learning and transfer learning for Keras 3 on TensorFlow."""
 
-from tfmeta import data, functional, inner_loop, layers, learners
+from tfmeta import data, evaluation, functional, inner_loop, layers, learners, plots
 from tfmeta.evaluation import EpisodeReport, compare_reports, evaluate_episodes
 from tfmeta.export import export_learner
 from tfmeta.testing import gradcheck, hessian_vector_check
@@ -14,6 +14,7 @@ __all__ = [
     "configure_threads",
     "data",
     "evaluate_episodes",
+    "evaluation",
     "export_learner",
     "functional",
     "gradcheck",
@@ -21,4 +22,5 @@ __all__ = [
     "inner_loop",
     "layers",
     "learners",
+    "plots",
 ]

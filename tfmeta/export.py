@@ -13,8 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.errors import require
+from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
 
+TASKS = ("classification", "regression")
 _PARITY = 1e-5
 
 
@@ -22,7 +24,7 @@ def export_learner(
     learner: EpisodicLearner,
     path: str | os.PathLike[str],
     *,
-    target_size: int | None = None,
+    task: str | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
 ) -> str:
@@ -44,7 +46,8 @@ def export_learner(
     Args:
         learner: a built learner.
         path: the folder to write.
-        target_size: `d` for a regression; None for a classifier.
+        task: `"classification"` or `"regression"`; None takes a learner for a regression when it
+            has one output or was compiled with the loss of a regression.
         dtype: of the examples; None for uint8 pictures (examples `[height, width, 1 or 3]`), and
             else what the network takes.
         overwrite: whether an existing folder is replaced.
@@ -53,8 +56,8 @@ def export_learner(
         The path.
 
     Raises:
-        ValueError: when the path exists, or the written model does not repeat the learner's
-            outputs to 1e-5; nothing is left at `path` then.
+        ValueError: when the path exists, the task is of another kind, or the written model does
+            not repeat the learner's outputs to 1e-5; nothing is left at `path` then.
 
     Example:
         >>> backbone = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
@@ -70,7 +73,9 @@ def export_learner(
         raise ValueError(
             f"`path` must not exist, or `overwrite=True` be given. Received: path={path!r}"
         )
-    served = _ServedLearner(learner, target_size, dtype or _example_dtype(learner))
+    task = _task(learner) if task is None else task
+    checks.check_choice("task", task, TASKS)
+    served = _ServedLearner(learner, task, dtype or _example_dtype(learner))
     parent = os.path.dirname(os.path.abspath(path))
     os.makedirs(parent, exist_ok=True)
     # Written beside the target and moved there once it is known to be good: an interrupted or
@@ -88,9 +93,9 @@ def export_learner(
 class _ServedLearner:
     """The signatures of a learner, and how they are written and checked."""
 
-    def __init__(self, learner: EpisodicLearner, target_size: int | None, dtype: str) -> None:
+    def __init__(self, learner: EpisodicLearner, task: str, dtype: str) -> None:
         self.learner = learner
-        self.target_size = target_size
+        self.task = task
         self.x_dtype = dtype
         state = tf.function(self._adapt_state).get_concrete_function(*self._support_specs())
         self.state_structure = state.structured_outputs
@@ -101,7 +106,7 @@ class _ServedLearner:
 
     @property
     def is_classifier(self) -> bool:
-        return self.target_size is None
+        return self.task == "classification"
 
     def adapt(self, support_x, support_y, class_names=None):
         """Flat state, with the class names that `predict` will give back."""
@@ -189,7 +194,9 @@ class _ServedLearner:
 
     def _support_specs(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         labels = tf.TensorSpec([None], tf.int32, "support_y")
-        targets = tf.TensorSpec([None, self.target_size], self.learner.variable_dtype, "support_y")
+        targets = tf.TensorSpec(
+            [None, self.learner.n_outputs], self.learner.variable_dtype, "support_y"
+        )
         return self._example_spec("support_x"), labels if self.is_classifier else targets
 
     def _probe(self) -> tuple[tuple, tf.Tensor]:
@@ -204,7 +211,9 @@ class _ServedLearner:
         if self.is_classifier:
             support_y = tf.constant(np.repeat(np.arange(n_way), 2), tf.int32)
         else:
-            support_y = tf.constant(draws.standard_normal((6, self.target_size or 1)), "float32")
+            support_y = tf.constant(
+                draws.standard_normal((6, self.learner.n_outputs or 1)), "float32"
+            )
             support_y = tf.cast(support_y, self.learner.variable_dtype)
         names = tf.constant([f"class {k}" for k in range(n_way)])
         return (examples(len(support_y)), support_y, names), examples(4)
@@ -218,12 +227,17 @@ class _ServedLearner:
         options = {n: getattr(self.learner, n) for n in names if hasattr(self.learner, n)}
         return {
             "learner": type(self.learner).__name__,
-            "task": "classification" if self.is_classifier else "regression",
+            "task": self.task,
             "transductive": self.learner.statistics == "transductive",
             **options,
             "example_shape": list(self.learner.example_shape),
             "example_dtype": self.x_dtype,
         }
+
+
+def _task(learner: EpisodicLearner) -> str:
+    regression = learner.n_outputs == 1 or checks.is_regression_loss(learner.loss)
+    return "regression" if regression else "classification"
 
 
 def _flat_state(state: Any) -> dict[str, tf.Tensor]:

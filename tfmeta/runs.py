@@ -117,18 +117,15 @@ class Run:
             x, y, before, after, first["support_x"], first["support_y"], save=path
         )
 
-    def finish(self, *, target_size: int | None = None) -> dict[str, EpisodeReport]:
+    def finish(self) -> dict[str, EpisodeReport]:
         """Writes `learner.keras`, `saved_model` and the record of results.
-
-        Args:
-            target_size: see `tfmeta.export_learner`.
 
         Returns:
             The reports by setting.
         """
         self.learner.save(self._path("learner.keras"))
         path = self._path("saved_model")
-        export_learner(self.learner, path, target_size=target_size, overwrite=True)
+        export_learner(self.learner, path, overwrite=True)
         for target in filter(None, (self._path("results.json"), self.options.record)):
             write_record(self._record(), target)
         print(f"written: {self.options.run}")

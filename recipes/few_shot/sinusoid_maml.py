@@ -59,7 +59,7 @@ def main(arguments=None):
         )
     run.draw_adaptation(episodes, name)
     run.draw_regression(episodes, name)
-    return run.finish(target_size=1)
+    return run.finish()
 
 
 if __name__ == "__main__":

@@ -152,6 +152,16 @@ def check_examples(
         )
 
 
+def is_regression_loss(loss: Any) -> bool:
+    """Whether a loss, as `compile` takes it, is known to be for float targets."""
+    return _loss_name(loss) in _VALUE_LOSSES
+
+
+def _loss_name(loss: Any) -> str:
+    name = getattr(loss, "name", loss if isinstance(loss, str) else getattr(loss, "__name__", ""))
+    return {"mse": "mean_squared_error", "mae": "mean_absolute_error"}.get(name, name)
+
+
 def check_targets(y: tf.Tensor, loss: Any, *, is_classification: bool) -> None:
     """Refuses query targets whose dtype or rank does not fit the support's labels or the loss.
 
@@ -164,9 +174,8 @@ def check_targets(y: tf.Tensor, loss: Any, *, is_classification: bool) -> None:
         ValueError: for float class labels, integer targets of a regression, or the loss of the
             other kind.
     """
-    name = getattr(loss, "name", loss if isinstance(loss, str) else getattr(loss, "__name__", ""))
-    name = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}.get(name, name)
-    wrong_loss = name in (_VALUE_LOSSES if is_classification else _CLASS_LOSSES)
+    name = _loss_name(loss)
+    wrong_loss = is_regression_loss(loss) if is_classification else name in _CLASS_LOSSES
     fits = y.dtype.is_integer == is_classification
     fits = fits and len(y.shape) == (2 if is_classification else 3)
     if fits and not wrong_loss:

@@ -82,7 +82,14 @@ class EpisodicModel(keras.Model):
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`, on episodes; bad episodes are a `ValueError`."""
         n_replicas = self.distribute_strategy.num_replicas_in_sync
         checks.check_optimizer_in_strategy(self.optimizer, n_replicas)
@@ -92,7 +99,7 @@ class EpisodicModel(keras.Model):
         for data in (x, kwargs.get("validation_data")):
             checks.check_task_count(data, batch_size, n_replicas)
         with errors_as_value_errors():
-            return super().fit(x, y, batch_size=batch_size, **kwargs)
+            return super().fit(x, y, batch_size=batch_size, epochs=epochs, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
         """As `keras.Model.evaluate`, on episodes; bad episodes are a `ValueError`."""
