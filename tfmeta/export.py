@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from typing import Any
 
@@ -50,7 +49,7 @@ def export_learner(
             has one output or was compiled with the loss of a regression.
         dtype: of the examples; None for uint8 pictures (examples `[height, width, 1 or 3]`), and
             else what the network takes.
-        overwrite: whether an existing folder is replaced.
+        overwrite: whether a SavedModel that is there is replaced.
 
     Returns:
         The path.
@@ -69,10 +68,7 @@ def export_learner(
     path = os.fspath(path)
     if not isinstance(learner, EpisodicLearner):
         raise ValueError(f"`learner` must be a tfmeta learner. Received: learner={learner!r}")
-    if os.path.exists(path) and not overwrite:
-        raise ValueError(
-            f"`path` must not exist, or `overwrite=True` be given. Received: path={path!r}"
-        )
+    _check_path(path, overwrite)
     task = _task(learner) if task is None else task
     checks.check_choice("task", task, TASKS)
     served = _ServedLearner(learner, task, dtype or _example_dtype(learner))
@@ -85,8 +81,8 @@ def export_learner(
         served.write(written)
         served.check_parity(written)
         if os.path.exists(path):
-            shutil.rmtree(path)
-        shutil.move(written, path)
+            os.rename(path, os.path.join(folder, "previous"))
+        os.rename(written, path)
     return path
 
 
@@ -233,6 +229,17 @@ class _ServedLearner:
             "example_shape": list(self.learner.example_shape),
             "example_dtype": self.x_dtype,
         }
+
+
+def _check_path(path: str, overwrite: bool) -> None:
+    if not os.path.exists(path):
+        return
+    is_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
+    if not (overwrite and is_model):
+        raise ValueError(
+            "`path` must not exist, or be a SavedModel that `overwrite=True` lets go. "
+            f"Received: path={path!r}, overwrite={overwrite}. Choose another folder."
+        )
 
 
 def _task(learner: EpisodicLearner) -> str:

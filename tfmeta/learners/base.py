@@ -75,6 +75,8 @@ class EpisodicLearner(EpisodicModel):
         use_exact_layers(network)
         setattr(self, self.network_argument, network)
         self.statistics = statistics
+        # XLA wants to know the number of classes when it compiles; Keras warns and goes without.
+        self.supports_jit = self.n_outputs is not None
         self._path_trackers: dict[str, list[keras.metrics.Mean]] = {}
 
     # ----- for one episode: what a method defines ------------------------------------------

@@ -17,6 +17,13 @@ from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.passes import Moments, network_pass, query_source
 
 
+_MAX_POOLS = (
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+)
+
+
 class AdaptedNetwork(NamedTuple):
     """A network after an inner loop: the adapted weights, and statistics for the query pass."""
 
@@ -91,6 +98,11 @@ class MAML(EpisodicLearner):
             for metric in ("acc", "mse")
         }
 
+    def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs) -> None:
+        if jit_compile is True and self.order == 2:
+            _refuse_max_pooling(self.network)
+        super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
+
     def adapt(self, support_x, support_y, support_mask=None, *, training=False) -> AdaptedNetwork:
         x, y = self.support_examples(support_x, support_y, support_mask)
         return self._adapted(self._weights_path(x, y, training)[-1], x)
@@ -162,3 +174,13 @@ class MAML(EpisodicLearner):
     def get_config(self) -> dict[str, Any]:
         config = {"inner_steps": self.inner_steps, "order": self.order, "adapt": self.adapted}
         return {**super().get_config(), **config, "evaluation_steps": self.evaluation_steps}
+
+
+def _refuse_max_pooling(network: keras.Model) -> None:
+    pools = [layer.name for layer in network._flatten_layers() if isinstance(layer, _MAX_POOLS)]
+    if pools:
+        raise ValueError(
+            "`jit_compile=True` cannot be used for a second-order gradient through max pooling, "
+            f"which XLA differentiates wrongly. Received: layers {pools}. Leave `jit_compile` out, "
+            "use `order=1`, or a network that strides instead of pooling."
+        )
