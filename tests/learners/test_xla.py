@@ -34,7 +34,7 @@ def test_second_order_step_is_the_same(statistics):
 
 
 def test_second_order_through_max_pooling_is_refused():
-    with pytest.raises(ValueError, match="max pooling.*Received: layers"):
+    with pytest.raises(ValueError, match=r"max pooling.*Received: layers"):
         MAML(network("pool")).compile(jit_compile=True)
     MAML(network("pool"), order=1).compile(jit_compile=True)
     MAML(network("pool")).compile()

@@ -16,7 +16,6 @@ from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.passes import Moments, network_pass, query_source
 
-
 _MAX_POOLS = (
     keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,
