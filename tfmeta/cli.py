@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -18,18 +21,19 @@ _SEED_STRIDE = 1_000
 _PART_SEEDS = {"train": 0, "validation": 1, "test": 2}
 
 
-def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
+def parser(description: str, *, recipe: str, **defaults: Any) -> argparse.ArgumentParser:
     """The options that all few-shot recipes share.
 
     Args:
         description: shown by `--help`.
+        recipe: path of the recipe below `recipes/`.
         **defaults: a recipe's own default values.
 
     Returns:
         The parser, to which a recipe adds its options.
 
     Example:
-        >>> parser("A recipe.", n_way=20).parse_args([]).n_way
+        >>> parser("A recipe.", recipe="mine.py", n_way=20).parse_args([]).n_way
         20
     """
     options = argparse.ArgumentParser(
@@ -48,8 +52,28 @@ def parser(description: str, **defaults: Any) -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--run", default="runs/latest", help="folder for report, pictures and models")
     add("--record", default=None, help="also write the results to this JSON file")
-    options.set_defaults(**defaults)
+    options.set_defaults(recipe=recipe, **defaults)
     return options
+
+
+def parse(options: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The parsed options, and in `options.command` the line that gives them.
+
+    Args:
+        options: what `parser` returned.
+        arguments: the recipe's command line; None for that of the process.
+
+    Returns:
+        The options.
+
+    Example:
+        >>> parse(parser("A recipe.", recipe="mine.py"), ["--seed", "1"]).command
+        'python recipes/mine.py --seed 1'
+    """
+    parsed = options.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed.command = shlex.join(["python", f"recipes/{parsed.recipe}", *given])
+    return parsed
 
 
 def add_class_options(options: argparse.ArgumentParser) -> None:
@@ -59,7 +83,7 @@ def add_class_options(options: argparse.ArgumentParser) -> None:
         options: what `parser` returned.
 
     Example:
-        >>> options = parser("A recipe.")
+        >>> options = parser("A recipe.", recipe="mine.py")
         >>> add_class_options(options)
         >>> options.parse_args(["--data", "pictures"]).data
         'pictures'
@@ -204,6 +228,14 @@ def frozen_episodes(
     return data.load_episodes(source, path, n_tasks=4)
 
 
+class Trained(NamedTuple):
+    """A trained learner, its history and the minutes that `fit` took, validation included."""
+
+    learner: EpisodicLearner
+    history: keras.callbacks.History
+    minutes: float
+
+
 def fit(
     learner: EpisodicLearner,
     train: tf.data.Dataset,
@@ -211,7 +243,7 @@ def fit(
     options: argparse.Namespace,
     *,
     metrics: Sequence[str] = (),
-) -> tuple[EpisodicLearner, keras.callbacks.History]:
+) -> Trained:
     """Compiles and trains a learner, and returns the epoch that did best on validation.
 
     Args:
@@ -225,8 +257,10 @@ def fit(
         The learner of the epoch with the lowest validation loss, and the history.
 
     Example:
-        >>> learner, history = fit(learner, train, validation, options)  # doctest: +SKIP
+        >>> learner, history, minutes = fit(learner, train, validation, options)  # doctest: +SKIP
     """
+    start = time.perf_counter()
+    os.makedirs(options.run, exist_ok=True)
     path = os.path.join(options.run, "learner.keras")
     rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
     learner.compile(keras.optimizers.Adam(rate), metrics=list(metrics))
@@ -237,4 +271,35 @@ def fit(
         steps_per_epoch=max(1, options.steps // options.epochs),
         callbacks=[keras.callbacks.ModelCheckpoint(path, monitor="val_loss", save_best_only=True)],
     )
-    return keras.models.load_model(path), history
+    minutes = (time.perf_counter() - start) / 60
+    return Trained(keras.models.load_model(path), history, minutes)
+
+
+def fit_classes(
+    learner: EpisodicLearner,
+    train: data.Examples,
+    validation: data.Examples,
+    options: argparse.Namespace,
+) -> Trained:
+    """As `fit`, on episodes of labelled examples.
+
+    Args:
+        learner: the learner.
+        train: examples of the training classes.
+        validation: examples of the validation classes.
+        options: parsed options, those of `add_class_options` among them.
+
+    Returns:
+        What `fit` returns.
+
+    Example:
+        >>> learner, history, minutes = fit_classes(learner, train, validation, options)
+    """
+    n_way, test_way = options.n_way, options.test_ways[0]
+    return fit(
+        learner,
+        episodes(train, "train", options, n_way=n_way, n_query=options.n_query),
+        episodes(validation, "validation", options, n_way=test_way, n_query=options.test_query),
+        options,
+        metrics=["accuracy"],
+    )

@@ -6,17 +6,15 @@ import argparse
 import json
 import os
 import platform
-import shlex
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta import plots
-from tfmeta.evaluation import EpisodeReport, compare_reports, evaluate_episodes
+from tfmeta import cli, plots
+from tfmeta.data import Examples
+from tfmeta.evaluation import EpisodeReport, NearestCentroid, compare_reports, evaluate_episodes
 from tfmeta.export import export_learner
 from tfmeta.learners.base import EpisodicLearner
 
@@ -26,33 +24,34 @@ class Run:
 
     Args:
         options: the recipe's parsed options; `options.run` is the folder.
-        learner: the trained learner.
-        history: what `fit` returned.
-        minutes: how long the training took, data and validation included.
-        recipe: path of the recipe below `recipes/`.
-        arguments: the recipe's command line; None for that of the process.
+        trained: what `tfmeta.cli.fit` returned.
 
     Example:
-        >>> run = Run(options, learner, history, minutes=3.0, recipe="few_shot/maml.py")
+        >>> run = Run(options, cli.fit(learner, train, validation, options))
         >>> run.evaluate(episodes, "5way_1shot")  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        learner: EpisodicLearner,
-        history: keras.callbacks.History,
-        *,
-        minutes: float,
-        recipe: str,
-        arguments: Sequence[str] | None = None,
-    ) -> None:
-        self.options, self.learner, self.minutes = options, learner, minutes
-        self.recipe, self.command = recipe, command_line(recipe, arguments)
+    def __init__(self, options: argparse.Namespace, trained: cli.Trained) -> None:
+        self.options = options
+        self.learner, history, self.minutes = trained
         self.reports: dict[str, EpisodeReport] = {}
         self.controls: dict[str, EpisodeReport] = {}
-        os.makedirs(options.run, exist_ok=True)
         plots.plot_history(history, save=self._path("training.png"))
+
+    def test_classes(self, test: Examples, *, n_way: int) -> None:
+        """Evaluates on frozen episodes of the test classes, and draws the first of them.
+
+        Args:
+            test: examples of the test classes.
+            n_way: classes of an episode.
+        """
+        name = f"{n_way}way_{self.options.n_shot}shot"
+        n_query = self.options.test_query
+        episodes = cli.frozen_episodes(test, self.options, name=name, n_way=n_way, n_query=n_query)
+        self.evaluate(episodes, name, control=NearestCentroid())
+        self.draw_episode(episodes, name)
+        if hasattr(self.learner, "evaluation_steps"):
+            self.draw_adaptation(episodes, name)
 
     def evaluate(
         self,
@@ -136,10 +135,10 @@ class Run:
 
     def _record(self) -> dict[str, Any]:
         return {
-            "recipe": self.recipe,
-            "command": self.command,
+            "recipe": self.options.recipe,
+            "command": self.options.command,
             "learner": type(self.learner).__name__,
-            "options": {key: value for key, value in vars(self.options).items() if key != "record"},
+            "options": vars(self.options),
             "seed": self.options.seed,
             "minutes": round(self.minutes, 1),
             **circumstances(),
@@ -153,24 +152,6 @@ class Run:
             **_summary(report),
             "control": None if control is None else {"name": control.name, **_summary(control)},
         }
-
-
-def command_line(recipe: str, arguments: Sequence[str] | None = None) -> str:
-    """The command that runs a recipe.
-
-    Args:
-        recipe: path of the recipe below `recipes/`.
-        arguments: its command line; None for that of the process.
-
-    Returns:
-        A line for the shell.
-
-    Example:
-        >>> command_line("few_shot/maml.py", ["--seed", "1"])
-        'python recipes/few_shot/maml.py --seed 1'
-    """
-    given = sys.argv[1:] if arguments is None else arguments
-    return shlex.join(["python", f"recipes/{recipe}", *given])
 
 
 def circumstances() -> dict[str, Any]:

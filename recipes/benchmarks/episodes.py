@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import tfmeta
-from tfmeta import runs
+from tfmeta import cli, runs
 from tfmeta.models import conv4
 
 
@@ -56,6 +56,7 @@ def waiting_share(dataset, n_steps):
 def main(arguments=None):
     """Runs the benchmark and returns its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.set_defaults(recipe="benchmarks/episodes.py")
     parser.add_argument("--n-classes", type=int, default=4112)
     parser.add_argument("--image-size", type=int, default=28)
     parser.add_argument("--n-tasks", type=int, default=32)
@@ -63,7 +64,7 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--n-steps", type=int, default=20)
     parser.add_argument("--record", default=None, help="also write the figures to this JSON file")
-    options = parser.parse_args(arguments)
+    options = cli.parse(parser, arguments)
 
     examples = synthetic_omniglot(options.n_classes, options.image_size)
     dataset = tfmeta.data.episode_dataset(
@@ -80,10 +81,8 @@ def main(arguments=None):
     }
     print(json.dumps(figures))
     if options.record:
-        command = runs.command_line("benchmarks/episodes.py", arguments)
-        runs.write_record(
-            {"command": command, "figures": figures, **runs.circumstances()}, options.record
-        )
+        record = {"command": options.command, "figures": figures, **runs.circumstances()}
+        runs.write_record(record, options.record)
     return figures
 
 

@@ -6,8 +6,6 @@ Prints the mean squared error on frozen tasks before adaptation and after each i
 the support's mean, and writes reports, pictures, `learner.keras` and `saved_model`.
 """
 
-import time
-
 import tfmeta
 from tfmeta import cli, runs
 from tfmeta.evaluation import MeanPredictor
@@ -19,13 +17,18 @@ REPORTED_STEPS = (1, 5, 10)
 def main(arguments=None):
     """Runs the recipe and returns its reports."""
     parser = cli.parser(
-        __doc__, n_shot=10, n_query=10, n_tasks=25, steps=20_000, run="runs/sinusoid"
+        __doc__,
+        recipe="few_shot/sinusoid_maml.py",
+        n_shot=10,
+        n_query=10,
+        n_tasks=25,
+        steps=20_000,
+        run="runs/sinusoid",
     )
     parser.add_argument("--inner-steps", type=int, default=1, help="in training")
     parser.add_argument("--inner-rate", type=float, default=0.01)
     parser.add_argument("--order", type=int, default=2, choices=(1, 2))
-    options = parser.parse_args(arguments)
-    start = time.perf_counter()
+    options = cli.parse(parser, arguments)
 
     tasks = tfmeta.data.sinusoids()
     learner = tfmeta.learners.MAML(
@@ -35,22 +38,9 @@ def main(arguments=None):
         evaluation_steps=max(REPORTED_STEPS),
         order=options.order,
     )
-    learner, history = cli.fit(
-        learner,
-        cli.episodes(tasks, "train", options, n_query=options.n_query),
-        cli.episodes(tasks, "validation", options, n_query=100),
-        options,
-    )
-    minutes = (time.perf_counter() - start) / 60
-
-    run = runs.Run(
-        options,
-        learner,
-        history,
-        minutes=minutes,
-        recipe="few_shot/sinusoid_maml.py",
-        arguments=arguments,
-    )
+    train = cli.episodes(tasks, "train", options, n_query=options.n_query)
+    validation = cli.episodes(tasks, "validation", options, n_query=100)
+    run = runs.Run(options, cli.fit(learner, train, validation, options))
     episodes = cli.frozen_episodes(tasks, options, n_query=100)
     name = f"sinusoid_{options.n_shot}shot"
     for steps in REPORTED_STEPS:
