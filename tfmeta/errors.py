@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 _MARK = "tfmeta"
-_ASSERTION = re.compile(rf"\[{_MARK}: (?P<message>[^\]]*)\]\s*(?P<values>(\[[^\]]*\]\s*)*)")
+_ASSERTION = re.compile(rf"\[{_MARK}: (?P<message>[^\]]*)\]\s*(?P<values>(\[(?!\[)[^\]]*\]\s*)*)")
 _PYTHON_ERROR = re.compile(r"ValueError: (?P<message>.*?)(\nTraceback|\n\n|$)", re.DOTALL)
 
 

@@ -182,8 +182,10 @@ class EpisodicLearner(EpisodicModel):
         steps = self._map(learn, elements, spec, step=self.optimizer.iterations)
         gradients = [tf.reduce_mean(g, axis=0) for g in steps.gradients]
         gradients = require_finite(steps, gradients, episode_numbers(inputs))
-        self.optimizer.apply(gradients, variables)
-        self._assign_moving_statistics(steps.moments)
+        # The step counter and the moving statistics wait for the check as the weights do.
+        with tf.control_dependencies(gradients):
+            self.optimizer.apply(gradients, variables)
+            self._assign_moving_statistics(steps.moments)
         return self._update_metrics(inputs, query_y, weight, steps.outputs, steps.loss)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -289,6 +291,7 @@ class EpisodicLearner(EpisodicModel):
         if query_y is None:
             raise ValueError("Training and evaluation need `query_y`. Received: query_y=None.")
         checks.check_targets(query_y, self.loss, is_classification=has_classes(inputs))
+        checks.check_queries(inputs, query_y, weight)
         if has_classes(inputs):
             n_way = self._batch_n_way(inputs)
             query_y = checks.assert_labels("query_y", tf.cast(query_y, "int32"), n_way)
@@ -299,6 +302,10 @@ class EpisodicLearner(EpisodicModel):
         if has_classes(inputs):
             # Keras' symbolic build under a strategy hands integer labels over as floats.
             inputs["support_y"] = tf.cast(inputs["support_y"], "int32")
+        if "support_mask" in inputs:
+            inputs["support_mask"] = tf.cast(inputs["support_mask"], "bool")
+        elif has_classes(inputs) and self.n_outputs is not None:
+            inputs["support_y"] = checks.assert_width(inputs["support_y"], self.n_outputs)
         return inputs
 
     def _output_spec(self, inputs: Mapping[str, tf.Tensor]) -> tf.TensorSpec:

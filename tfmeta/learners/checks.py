@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,13 @@ def check_network(name: str, network: Any) -> None:
             f"weights to learn. Received: {network.name!r}, not built. Call it once on a batch, or "
             "give it a `keras.Input`."
         )
+    shape = getattr(network, "input_shape", None)
+    if not isinstance(shape, tuple):
+        raise ValueError(
+            f"`{name}` must have one input of a known shape. Received: {network.name!r} with input "
+            f"shape {shape}. Join several inputs into one; wrap a subclassed model, as in "
+            "`keras.Sequential([keras.Input(shape), model])`."
+        )
 
 
 def check_vectors(name: str, network: keras.Model) -> None:
@@ -62,14 +70,20 @@ def check_positive(name: str, value: Any) -> None:
 
 def check_loss(loss: Any) -> None:
     """Refuses a cross-entropy that takes probabilities: learners return logits."""
-    is_name = isinstance(loss, str) and loss in _CLASS_LOSSES
-    is_object = getattr(loss, "name", None) in _CLASS_LOSSES and loss.from_logits is False
-    if is_name or is_object:
+    if any(_takes_probabilities(each) for each in keras.tree.flatten(loss)):
         raise ValueError(
             "`loss` must take logits, and this one takes probabilities. "
             f"Received: loss={loss!r}. Leave `loss` out, or pass "
             "`keras.losses.SparseCategoricalCrossentropy(from_logits=True)`."
         )
+
+
+def _takes_probabilities(loss: Any) -> bool:
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if inspect.isfunction(loss):
+        parameter = inspect.signature(loss).parameters.get("from_logits")
+        return parameter is not None and parameter.default is False
+    return getattr(loss, "from_logits", None) is False
 
 
 def check_optimizer_in_strategy(optimizer: Any, n_replicas: int) -> None:
@@ -99,6 +113,18 @@ def check_task_count(data: Any, batch_size: int | None, n_replicas: int) -> None
         raise ValueError(
             f"`n_tasks` must be a multiple of the number of replicas ({n_replicas}). "
             f"Received: n_tasks={n_tasks}."
+        )
+
+
+def check_numeric(data: Any) -> None:
+    """Refuses arrays of strings or objects, of which Keras says only that they are invalid."""
+    arrays = data.items() if isinstance(data, Mapping) else ()
+    dtypes = {key: getattr(x, "dtype", None) for key, x in arrays}
+    wrong = {key: d.name for key, d in dtypes.items() if getattr(d, "kind", "f") in "OSU"}
+    if wrong:
+        raise ValueError(
+            f"Episodes must be arrays of numbers. Received: {wrong}. Decode pictures and encode "
+            "texts first; `tfmeta.data.from_directory` reads image files."
         )
 
 
@@ -132,7 +158,62 @@ def check_inputs(inputs: Any, example_shape: Sequence[int | None]) -> dict[str, 
         )
     for key in ("support_x", "query_x"):
         check_examples(key, given[key], example_shape, leading="[tasks, examples]", n_leading=2)
+    support_x = given["support_x"]
+    check_axes("support_y", given["support_y"], "[tasks, support]", support_x)
+    check_axes("query_x", given["query_x"], "[tasks]", support_x)
+    for key, axes in (("support_mask", "[tasks, support]"), ("episode", "[tasks]")):
+        if key in given:
+            check_axes(key, given[key], axes, support_x, exact=True)
     return given
+
+
+def check_axes(name: str, x: Any, axes: str, examples: Any, *, exact: bool = False) -> None:
+    """Refuses what has not one entry for every example, or for every task.
+
+    Args:
+        name: what `x` is called.
+        x: of shape `axes`, or with more axes behind them unless `exact`.
+        axes: the names of the axes, `"[tasks]"` or `"[tasks, query]"`.
+        examples: whose first axes are those.
+        exact: whether `x` has no other axes.
+
+    Raises:
+        ValueError: with both shapes.
+    """
+    n_axes = axes.count(",") + 1
+    got, wanted = tuple(x.shape), tuple(examples.shape)[:n_axes]
+    fits = len(got) == n_axes if exact else len(got) >= n_axes
+    if fits and all(a is None or b is None or a == b for a, b in zip(got, wanted, strict=False)):
+        return
+    raise ValueError(
+        f"`{name}` must have the axes {axes}, as the examples have: {wanted}. "
+        f"Received: {name} of shape {got}."
+    )
+
+
+def check_queries(
+    inputs: Mapping[str, tf.Tensor], query_y: tf.Tensor, sample_weight: tf.Tensor | None
+) -> None:
+    """Refuses targets and weights that are not one for each query.
+
+    Args:
+        inputs: what `check_inputs` returned.
+        query_y: `[tasks, query]` or `[tasks, query, d]`.
+        sample_weight: `[tasks, query]`, or None.
+
+    Raises:
+        ValueError: for other shapes.
+    """
+    check_axes("query_y", query_y, "[tasks, query]", inputs["query_x"])
+    if sample_weight is not None:
+        # `class_weight` ends here too: the classes of an episode are drawn anew each time.
+        check_axes("sample_weight", sample_weight, "[tasks, query]", inputs["query_x"], exact=True)
+    sizes = tuple(inputs["support_y"].shape)[2:], tuple(query_y.shape)[2:]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            "Targets must be as wide in the query as in the support. Received: support_y of shape "
+            f"{inputs['support_y'].shape}, query_y of shape {query_y.shape}."
+        )
 
 
 def check_examples(
@@ -192,7 +273,32 @@ def assert_labels(name: str, y: tf.Tensor, n_way: int | tf.Tensor) -> tf.Tensor:
     """The labels, after a check that they lie in `0 ... n_way - 1`."""
     smallest, largest = tf.reduce_min(y), tf.reduce_max(y)
     message = (
-        f"`{name}` must hold class numbers 0 ... n_way - 1. Received: smallest, largest, n_way ="
+        f"`{name}` must hold class numbers 0 ... n_way - 1. Number the classes of each episode "
+        "anew, or give the network n_way outputs. Received: smallest, largest, n_way ="
     )
     n_way = tf.cast(n_way, y.dtype)
     return require((smallest >= 0) & (largest < n_way), message, [smallest, largest, n_way], y)
+
+
+def assert_width(support_y: tf.Tensor, n_outputs: int) -> tf.Tensor:
+    """The labels of a batch without mask, after a check that the network is not wider than they."""
+    n_way = tf.reduce_max(support_y) + 1
+    return require(
+        n_way >= n_outputs,
+        "A network must have n_way outputs. Build it with as many, or pass `support_mask` if "
+        "tasks have fewer classes on purpose. Received: n_way, outputs =",
+        [n_way, tf.constant(n_outputs)],
+        support_y,
+    )
+
+
+def assert_every_class(support_y: tf.Tensor) -> tf.Tensor:
+    """The labels of one episode, after a check that no class up to the largest is missing."""
+    found = tf.sort(tf.unique(support_y)[0])
+    return require(
+        tf.reduce_all(tf.equal(found, tf.range(tf.size(found)))),
+        "`support_y` must hold an example of every class 0 ... n_way - 1. Number the classes of "
+        "each episode anew. Received: classes",
+        [found],
+        support_y,
+    )

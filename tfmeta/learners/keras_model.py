@@ -92,10 +92,11 @@ class EpisodicModel(keras.Model):
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`, on episodes; bad episodes are a `ValueError`."""
         n_replicas = self.distribute_strategy.num_replicas_in_sync
-        checks.check_optimizer_in_strategy(self.optimizer, n_replicas)
+        checks.check_optimizer_in_strategy(getattr(self, "optimizer", None), n_replicas)
         if isinstance(x, tf.data.Dataset):
             # Keras warns that it does not shuffle a dataset, though nobody asked it to.
             kwargs.setdefault("shuffle", False)
+        checks.check_numeric(x)
         for data in (x, kwargs.get("validation_data")):
             checks.check_task_count(data, batch_size, n_replicas)
         with errors_as_value_errors():
@@ -103,14 +104,31 @@ class EpisodicModel(keras.Model):
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
         """As `keras.Model.evaluate`, on episodes; bad episodes are a `ValueError`."""
+        checks.check_numeric(x)
         checks.check_task_count(x, batch_size, self.distribute_strategy.num_replicas_in_sync)
         with errors_as_value_errors():
             return super().evaluate(x, y, batch_size=batch_size, **kwargs)
 
     def predict(self, x: Any, **kwargs: Any):
         """As `keras.Model.predict`, on episodes; bad episodes are a `ValueError`."""
+        checks.check_numeric(x)
         with errors_as_value_errors():
             return super().predict(x, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any):
+        """As `keras.Model.train_on_batch`, on episodes; bad episodes are a `ValueError`."""
+        with errors_as_value_errors():
+            return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any):
+        """As `keras.Model.test_on_batch`, on episodes; bad episodes are a `ValueError`."""
+        with errors_as_value_errors():
+            return super().test_on_batch(*args, **kwargs)
+
+    def predict_on_batch(self, x: Any):
+        """As `keras.Model.predict_on_batch`, on episodes; bad episodes are a `ValueError`."""
+        with errors_as_value_errors():
+            return super().predict_on_batch(x)
 
     def get_config(self) -> dict[str, Any]:
         nested = {

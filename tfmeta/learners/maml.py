@@ -81,7 +81,8 @@ class MAML(EpisodicLearner):
     ) -> None:
         checks.check_choice("order", order, (1, 2))
         checks.check_positive("inner_steps", inner_steps)
-        checks.check_positive("evaluation_steps", evaluation_steps or inner_steps)
+        if evaluation_steps is not None:
+            checks.check_positive("evaluation_steps", evaluation_steps)
         super().__init__(network, statistics=statistics, **kwargs)
         checks.check_vectors("network", network)
         select_variables(network, adapt)

@@ -70,6 +70,7 @@ class PrototypicalNetwork(EpisodicLearner):
                 "A Prototypical Network classifies: `support_y` must be class numbers [support]. "
                 f"Received: targets of shape {y.shape}. Use `MAML` for regression."
             )
+        y = checks.assert_every_class(y)
         source = self._support_source(training)
         features, moments = network_pass(self.backbone, x, source=source, training=training)
         features = tf.cast(features, self.variable_dtype)
