@@ -287,7 +287,7 @@ class EpisodicLearner(EpisodicModel):
 
     def _unpack(self, data: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor | None]:
         inputs, query_y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        inputs = self._standardize(inputs)
+        inputs = checks.assert_task_count(self._standardize(inputs))
         if query_y is None:
             raise ValueError("Training and evaluation need `query_y`. Received: query_y=None.")
         checks.check_targets(query_y, self.loss, is_classification=has_classes(inputs))

@@ -101,6 +101,16 @@ def check_optimizer_in_strategy(optimizer: Any, n_replicas: int) -> None:
         )
 
 
+def check_steps_in_strategy(steps_per_execution: int, n_replicas: int) -> None:
+    """Refuses several steps per execution on several replicas, where Keras fails."""
+    if n_replicas > 1 and steps_per_execution > 1:
+        raise ValueError(
+            "Under `tf.distribute` with several replicas Keras runs one step at a time. Received: "
+            f"steps_per_execution={steps_per_execution} on {n_replicas} replicas. Leave "
+            "`steps_per_execution` out of `compile`, or use one replica."
+        )
+
+
 def check_task_count(data: Any, batch_size: int | None, n_replicas: int) -> None:
     """Refuses a number of tasks that the replicas cannot share evenly."""
     if n_replicas < 2:
@@ -114,6 +124,25 @@ def check_task_count(data: Any, batch_size: int | None, n_replicas: int) -> None
             f"`n_tasks` must be a multiple of the number of replicas ({n_replicas}). "
             f"Received: n_tasks={n_tasks}."
         )
+
+
+def assert_task_count(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The inputs of one replica, after a check that all replicas have as many tasks.
+
+    For batches whose size only the graph knows, such as a last batch that is cut short.
+    """
+    n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if n_replicas < 2 or inputs["support_x"].shape[0] is not None:
+        return inputs
+    n_tasks = tf.shape(inputs["support_x"])[0]
+    n_tasks = tf.distribute.get_replica_context().all_reduce("SUM", n_tasks)
+    return require(
+        tf.equal(n_tasks % n_replicas, 0),
+        f"`n_tasks` must be a multiple of the number of replicas ({n_replicas}), in the last batch "
+        "too: `dataset.batch(n_tasks, drop_remainder=True)`. Received: n_tasks =",
+        [n_tasks],
+        inputs,
+    )
 
 
 def check_numeric(data: Any) -> None:

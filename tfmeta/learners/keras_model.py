@@ -96,22 +96,20 @@ class EpisodicModel(keras.Model):
         if isinstance(x, tf.data.Dataset):
             # Keras warns that it does not shuffle a dataset, though nobody asked it to.
             kwargs.setdefault("shuffle", False)
-        checks.check_numeric(x)
         for data in (x, kwargs.get("validation_data")):
-            checks.check_task_count(data, batch_size, n_replicas)
+            self._check_data(data, batch_size)
         with errors_as_value_errors():
             return super().fit(x, y, batch_size=batch_size, epochs=epochs, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any):
         """As `keras.Model.evaluate`, on episodes; bad episodes are a `ValueError`."""
-        checks.check_numeric(x)
-        checks.check_task_count(x, batch_size, self.distribute_strategy.num_replicas_in_sync)
+        self._check_data(x, batch_size)
         with errors_as_value_errors():
             return super().evaluate(x, y, batch_size=batch_size, **kwargs)
 
     def predict(self, x: Any, **kwargs: Any):
         """As `keras.Model.predict`, on episodes; bad episodes are a `ValueError`."""
-        checks.check_numeric(x)
+        self._check_data(x, None)
         with errors_as_value_errors():
             return super().predict(x, **kwargs)
 
@@ -129,6 +127,12 @@ class EpisodicModel(keras.Model):
         """As `keras.Model.predict_on_batch`, on episodes; bad episodes are a `ValueError`."""
         with errors_as_value_errors():
             return super().predict_on_batch(x)
+
+    def _check_data(self, x: Any, batch_size: int | None) -> None:
+        n_replicas = self.distribute_strategy.num_replicas_in_sync
+        checks.check_numeric(x)
+        checks.check_task_count(x, batch_size, n_replicas)
+        checks.check_steps_in_strategy(self.steps_per_execution, n_replicas)
 
     def get_config(self) -> dict[str, Any]:
         nested = {
