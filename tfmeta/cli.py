@@ -92,6 +92,7 @@ def add_class_options(options: argparse.ArgumentParser) -> None:
     add("--data", default="glyphs", help="glyphs | omniglot | FILE.npz | FOLDER")
     add("--split", default=None, metavar="FILE[:KEY]", help="published class split; else by group")
     add("--rotate", default="train", choices=("none", "train", "all"), help="turned classes")
+    add("--augment", action="store_true", help="random affine distortion of training pictures")
     add("--image-size", type=int, default=28)
     add("--test-query", type=int, default=15, help="queries a class in validation and test")
     add("--test-ways", type=int, nargs="+", default=[5], help="classes of the test episodes")
@@ -296,9 +297,10 @@ def fit_classes(
         >>> learner, history, minutes = fit_classes(learner, train, validation, options)
     """
     n_way, test_way = options.n_way, options.test_ways[0]
+    augment = data.RandomAffine() if options.augment else None
     return fit(
         learner,
-        episodes(train, "train", options, n_way=n_way, n_query=options.n_query),
+        episodes(train, "train", options, n_way=n_way, n_query=options.n_query, augment=augment),
         episodes(validation, "validation", options, n_way=test_way, n_query=options.test_query),
         options,
         metrics=["accuracy"],

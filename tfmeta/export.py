@@ -93,7 +93,9 @@ class _ServedLearner:
         self.learner = learner
         self.task = task
         self.x_dtype = dtype
-        state = tf.function(self._adapt_state).get_concrete_function(*self._support_specs())
+        state = tf.function(self._adapt_state, autograph=False).get_concrete_function(
+            *self._support_specs()
+        )
         self.state_structure = state.structured_outputs
         self.state_specs = {
             name: tf.TensorSpec(tensor.shape, tensor.dtype, name)

@@ -1,6 +1,7 @@
 """Examples, loaders, class splits and episodes."""
 
 from tfmeta.data.arrays import from_arrays
+from tfmeta.data.augment import RandomAffine
 from tfmeta.data.check import check_examples
 from tfmeta.data.directory import from_directory
 from tfmeta.data.episodes import TaskFamily, episode_dataset
@@ -15,6 +16,7 @@ from tfmeta.data.tfds import from_tfds
 
 __all__ = [
     "Examples",
+    "RandomAffine",
     "TaskFamily",
     "check_disjoint",
     "check_examples",

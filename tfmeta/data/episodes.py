@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.data.augment import RandomAffine
 from tfmeta.data.examples import Examples
 from tfmeta.data.sampler import EpisodeRows, draw_episodes
 from tfmeta.typing import EpisodeInputs
@@ -53,6 +54,7 @@ def episode_dataset(
     seed: int = 0,
     start: int = 0,
     n_episodes: int | None = None,
+    augment: RandomAffine | None = None,
 ) -> tf.data.Dataset:
     """Batches of `n_tasks` episodes, drawn from examples or from a family of regression tasks.
 
@@ -70,6 +72,7 @@ def episode_dataset(
         start: Number of the first episode.
         n_episodes: Episodes in all, the last batch being smaller where `n_tasks` does not divide
             them; `None` for an infinite dataset.
+        augment: Random distortion of support and query pictures, for training.
 
     Returns:
         A dataset of `(inputs, query_y)`. `inputs` has `support_x`
@@ -111,6 +114,11 @@ def episode_dataset(
             lambda i: sample_episodes(source, i, seed=seed, n_shot=n_shot, n_query=n_query),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
+    if augment is not None:
+        dataset = dataset.map(
+            lambda inputs, query_y: (augmented(inputs, augment, seed), query_y),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
     n_batches = tf.data.INFINITE_CARDINALITY if n_episodes is None else -(-n_episodes // n_tasks)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches))
     return dataset.prefetch(tf.data.AUTOTUNE)
@@ -147,6 +155,18 @@ def read_episodes(source: Examples, episodes: tf.Tensor, drawn: EpisodeRows) -> 
         "episode": episodes,
     }
     return inputs, drawn.query_y
+
+
+def augmented(inputs: EpisodeInputs, augment: RandomAffine, seed: int) -> EpisodeInputs:
+    """The inputs with every picture of support and query distorted by draws of its own."""
+    n_support = inputs["support_x"].shape[1]
+    pictures = tf.concat([inputs["support_x"], inputs["query_x"]], axis=1)
+    pictures = augment(pictures, seed=seed, episodes=inputs["episode"])
+    return {
+        **inputs,
+        "support_x": pictures[:, :n_support],
+        "query_x": pictures[:, n_support:],
+    }
 
 
 def sample_episodes(
