@@ -20,6 +20,7 @@ from tfmeta.learners.episode import (
     pad_ways,
     real_queries,
     require_finite,
+    restored_variable_scope,
     score,
 )
 from tfmeta.learners.keras_model import EpisodicModel
@@ -283,6 +284,7 @@ class EpisodicLearner(EpisodicModel):
 
     def check_examples(self, name: str, x: tf.Tensor) -> None:
         """Refuses examples `[n, ...]` of another shape than the network takes."""
+        x = tf.convert_to_tensor(x)
         checks.check_examples(name, x, self.example_shape, leading="[examples]", n_leading=1)
 
     def _unpack(self, data: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor | None]:
@@ -290,6 +292,8 @@ class EpisodicLearner(EpisodicModel):
         inputs = checks.assert_task_count(self._standardize(inputs))
         if query_y is None:
             raise ValueError("Training and evaluation need `query_y`. Received: query_y=None.")
+        query_y = tf.convert_to_tensor(query_y)
+        weight = None if weight is None else tf.convert_to_tensor(weight)
         checks.check_targets(query_y, self.loss, is_classification=has_classes(inputs))
         checks.check_queries(inputs, query_y, weight)
         if has_classes(inputs):
@@ -339,7 +343,8 @@ class EpisodicLearner(EpisodicModel):
             with episode_draws(seed):
                 return function({k: v for k, v in task.items() if k != "episode"})
 
-        return tf.map_fn(with_draws, (dict(elements), seeds), fn_output_signature=spec)
+        with restored_variable_scope():
+            return tf.map_fn(with_draws, (dict(elements), seeds), fn_output_signature=spec)
 
     def _episode_loss(self, episode: Episode, outputs: tf.Tensor, *, training: bool) -> tf.Tensor:
         loss = self.compute_loss(

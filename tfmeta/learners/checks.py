@@ -149,7 +149,7 @@ def check_numeric(data: Any) -> None:
     """Refuses arrays of strings or objects, of which Keras says only that they are invalid."""
     arrays = data.items() if isinstance(data, Mapping) else ()
     dtypes = {key: getattr(x, "dtype", None) for key, x in arrays}
-    wrong = {key: d.name for key, d in dtypes.items() if getattr(d, "kind", "f") in "OSU"}
+    wrong = {key: str(d) for key, d in dtypes.items() if getattr(d, "kind", "f") in "OSU"}
     if wrong:
         raise ValueError(
             f"Episodes must be arrays of numbers. Received: {wrong}. Decode pictures and encode "
@@ -177,7 +177,7 @@ def check_inputs(inputs: Any, example_shape: Sequence[int | None]) -> dict[str, 
             f"Episodes must be a dict with {list(REQUIRED)}. Received: {type(inputs).__name__}. "
             "`tfmeta.data.episode_dataset` makes them."
         )
-    given = {key: value for key, value in inputs.items() if value is not None}
+    given = {key: tf.convert_to_tensor(x) for key, x in inputs.items() if x is not None}
     missing = [key for key in REQUIRED if key not in given]
     unknown = [key for key in given if key not in REQUIRED + OPTIONAL]
     if missing or unknown:

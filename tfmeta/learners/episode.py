@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -87,6 +88,21 @@ def score(query_y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     if is_classification(query_y, outputs):
         return accuracy(query_y, outputs)
     return mean_squared_error(tf.cast(query_y, outputs.dtype), outputs)
+
+
+@contextlib.contextmanager
+def restored_variable_scope() -> Iterator[None]:
+    """Scope for `tf.map_fn`, which after an error leaves a caching device in its variable scope.
+
+    Every later `strategy.scope()` of the process would fail on it.
+    """
+    scope = tf.compat.v1.get_variable_scope()
+    caching_device = scope.caching_device
+    try:
+        yield
+    finally:
+        if not tf.executing_eagerly():
+            scope.set_caching_device(caching_device)
 
 
 def require_finite(
