@@ -151,6 +151,18 @@ def test_a_last_batch_that_the_replicas_cannot_share(way):
         getattr(learner, way)(dataset().unbatch().take(N_TASKS + 3).batch(N_TASKS), verbose=0)
 
 
+def test_an_error_in_an_episode_leaves_strategies_usable():
+    inputs, _ = episodes()
+    with pytest.raises(ValueError, match="Use `MAML` for regression"):
+        compiled(prototypes).fit(
+            {**inputs, "support_y": np.zeros((12, 6, 3), "float32")},
+            np.zeros((12, 5, 3), "float32"),
+            verbose=0,
+        )
+    with strategy().scope():
+        pass
+
+
 NOT_FINITE = """
 from test_two_replicas import *
 
