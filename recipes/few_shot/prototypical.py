@@ -16,7 +16,13 @@ from tfmeta.models import conv4
 def main(arguments=None):
     """Runs the recipe and returns its reports."""
     parser = cli.parser(
-        __doc__, recipe="few_shot/prototypical.py", n_way=20, steps=400, run="runs/prototypical"
+        __doc__,
+        recipe="few_shot/prototypical.py",
+        n_way=20,
+        steps=250,
+        epochs=5,
+        n_validation=100,
+        run="runs/prototypical",
     )
     cli.add_class_options(parser)
     parser.add_argument("--distance", default="squared_euclidean")
