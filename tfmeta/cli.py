@@ -46,6 +46,7 @@ def parser(description: str, *, recipe: str, **defaults: Any) -> argparse.Argume
     add("--n-tasks", type=int, default=4, help="episodes of one outer step")
     add("--steps", type=int, default=1000, help="outer steps")
     add("--epochs", type=int, default=10, help="validations, over all steps")
+    add("--steps-per-execution", type=int, default=10, help="as in Keras' `compile`")
     add("--learning-rate", type=float, default=1e-3, help="of Adam, decayed to zero by a cosine")
     add("--n-validation", type=int, default=200, help="validation episodes an epoch")
     add("--n-episodes", type=int, default=600, help="frozen test episodes")
@@ -264,12 +265,18 @@ def fit(
     os.makedirs(options.run, exist_ok=True)
     path = os.path.join(options.run, "learner.keras")
     rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
-    learner.compile(keras.optimizers.Adam(rate), metrics=list(metrics))
+    steps_per_epoch = max(1, options.steps // options.epochs)
+    learner.compile(
+        keras.optimizers.Adam(rate),
+        metrics=list(metrics),
+        # Small steps are done sooner than Python gets from one to the next.
+        steps_per_execution=min(options.steps_per_execution, steps_per_epoch),
+    )
     history = learner.fit(
         train,
         validation_data=validation,
         epochs=options.epochs,
-        steps_per_epoch=max(1, options.steps // options.epochs),
+        steps_per_epoch=steps_per_epoch,
         callbacks=[keras.callbacks.ModelCheckpoint(path, monitor="val_loss", save_best_only=True)],
     )
     minutes = (time.perf_counter() - start) / 60
