@@ -19,6 +19,10 @@ from tfmeta.export import export_learner
 from tfmeta.learners.base import EpisodicLearner
 
 
+# What the record has beside the options, and places on this machine.
+_NOT_OPTIONS = ("command", "recipe", "record", "run")
+
+
 class Run:
     """The folder of one training run.
 
@@ -138,7 +142,7 @@ class Run:
             "recipe": self.options.recipe,
             "command": self.options.command,
             "learner": type(self.learner).__name__,
-            "options": vars(self.options),
+            "options": {k: v for k, v in vars(self.options).items() if k not in _NOT_OPTIONS},
             "seed": self.options.seed,
             "minutes": round(self.minutes, 1),
             **circumstances(),
