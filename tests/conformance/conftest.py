@@ -34,13 +34,13 @@ LEARNERS = {
 }
 
 
-@pytest.fixture(params=LEARNERS)
+@pytest.fixture(params=LEARNERS, scope="module")
 def kind(request):
     """The name of a learner of the table."""
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_learner(kind):
     """A function that returns a compiled learner, with the same weights at every call."""
 
@@ -54,7 +54,7 @@ def make_learner(kind):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_episodes(kind):
     """A function that returns a batch of NumPy episodes of the learner's kind."""
     return regressions if "regression" in kind else classifications
