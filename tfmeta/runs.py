@@ -18,7 +18,6 @@ from tfmeta.evaluation import EpisodeReport, NearestCentroid, compare_reports, e
 from tfmeta.export import export_learner
 from tfmeta.learners.base import EpisodicLearner
 
-
 # What the record has beside the options, and places on this machine.
 _NOT_OPTIONS = ("command", "recipe", "record", "run")
 
