@@ -19,8 +19,8 @@ def main(arguments=None):
         __doc__,
         recipe="few_shot/prototypical.py",
         n_way=20,
-        steps=250,
-        epochs=5,
+        steps=700,
+        epochs=7,
         n_validation=100,
         run="runs/prototypical",
     )
