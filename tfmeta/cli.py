@@ -51,14 +51,14 @@ def parser(description: str, *, recipe: str, **defaults: Any) -> argparse.Argume
     add("--n-validation", type=int, default=200, help="validation episodes an epoch")
     add("--n-episodes", type=int, default=600, help="frozen test episodes")
     add("--seed", type=int, default=0)
-    add("--run", default="runs/latest", help="folder for report, pictures and models")
+    add("--run", default="runs/latest", help="new folder for it all; numbered where it exists")
     add("--record", default=None, help="also write the results to this JSON file")
     options.set_defaults(recipe=recipe, **defaults)
     return options
 
 
 def parse(options: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The parsed options, and in `options.command` the line that gives them.
+    """The parsed options, and in `options.command` the line that gives them; seeds Keras.
 
     Args:
         options: what `parser` returned.
@@ -73,8 +73,34 @@ def parse(options: argparse.ArgumentParser, arguments: Sequence[str] | None) -> 
     """
     parsed = options.parse_args(arguments)
     given = sys.argv[1:] if arguments is None else arguments
+    keras.utils.set_random_seed(getattr(parsed, "seed", 0))
     parsed.command = shlex.join(["python", f"recipes/{parsed.recipe}", *given])
     return parsed
+
+
+def new_folder(path: str) -> str:
+    """A folder that this call made: `path`, or `path-2`, `path-3`, ... where that exists.
+
+    So that no run writes into the folder of another, not even of one that is still going on.
+
+    Args:
+        path: the folder wished for.
+
+    Returns:
+        The folder's path.
+
+    Example:
+        >>> new_folder("runs/maml")  # doctest: +SKIP
+        'runs/maml-2'
+    """
+    folder, number = path, 1
+    while True:
+        try:
+            os.makedirs(folder)
+            return folder
+        except FileExistsError:
+            number += 1
+            folder = f"{path}-{number}"
 
 
 def add_class_options(options: argparse.ArgumentParser) -> None:
@@ -144,7 +170,8 @@ def load_class_splits(
     """Train, validation and test examples whose classes are disjoint.
 
     A published split if one is given, else by group where the data has three groups, else by class;
-    the split is saved in the run's folder. Problems of the examples are printed with their cures.
+    the split is saved in the run's folder, which is made. Problems of the examples are printed
+    with their cures.
 
     Args:
         options: parsed options, those of `add_class_options` among them.
@@ -156,7 +183,7 @@ def load_class_splits(
         >>> train, validation, test = load_class_splits(options)  # doctest: +SKIP
     """
     examples = load_examples(options.data, options.image_size)
-    os.makedirs(options.run, exist_ok=True)
+    options.run = new_folder(options.run)
     if options.split:
         path, _, key = options.split.partition(":")
         splits = data.load_split(examples, path, key=key or None)
@@ -262,7 +289,6 @@ def fit(
         >>> learner, history, minutes = fit(learner, train, validation, options)  # doctest: +SKIP
     """
     start = time.perf_counter()
-    os.makedirs(options.run, exist_ok=True)
     path = os.path.join(options.run, "learner.keras")
     rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
     steps_per_epoch = max(1, options.steps // options.epochs)
@@ -301,7 +327,7 @@ def fit_classes(
         What `fit` returns.
 
     Example:
-        >>> learner, history, minutes = fit_classes(learner, train, validation, options)
+        >>> trained = fit_classes(learner, train, validation, options)  # doctest: +SKIP
     """
     n_way, test_way = options.n_way, options.test_ways[0]
     augment = data.RandomAffine() if options.augment else None

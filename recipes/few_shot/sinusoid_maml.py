@@ -30,6 +30,7 @@ def main(arguments=None):
     parser.add_argument("--order", type=int, default=2, choices=(1, 2))
     options = cli.parse(parser, arguments)
 
+    options.run = cli.new_folder(options.run)
     tasks = tfmeta.data.sinusoids()
     learner = tfmeta.learners.MAML(
         mlp(),

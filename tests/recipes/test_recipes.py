@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfmeta import cli
+
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 TINY_CLASSES = (
     "--image-size=16 --steps=2 --epochs=1 --n-tasks=2 --n-query=2 --test-query=2 "
@@ -16,7 +18,8 @@ TINY_CLASSES = (
 TINY = {
     "few_shot/prototypical.py": f"{TINY_CLASSES} --n-way=3 --test-ways 3",
     "few_shot/maml.py": f"{TINY_CLASSES} --n-way=3 --inner-steps=1 --evaluation-steps=2",
-    "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4",
+    "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
+    "--inner-rate=0.001",
     "benchmarks/episodes.py": "--n-classes=6 --n-batches=2 --rounds=2 --n-steps=1 --n-tasks=2",
     "results_table.py": None,
 }
@@ -64,6 +67,7 @@ def test_class_recipe(name, pictures, tmp_path):
     assert result["mean"] == report.mean
     assert result["episode_hash"] == report.episode_hash == result["control"]["episode_hash"]
     served = tf.saved_model.load(str(run / "saved_model")).signatures["serving_default"]
+    assert not list(tmp_path.glob("run-*"))
     names = served(
         support_x=tf.zeros([3, 16, 16, 1], tf.uint8),
         support_y=tf.constant([0, 1, 2]),
@@ -80,6 +84,12 @@ def test_sinusoid_recipe(tmp_path):
     assert set(reports) == {f"sinusoid_10shot_{k}step" for k in (1, 5, 10)}
     assert (run / "regression_sinusoid_10shot.png").stat().st_size > 0
     assert len({report.episode_hash for report in reports.values()}) == 1
+
+
+def test_a_run_never_writes_into_another(tmp_path):
+    first = tmp_path / "deep" / "run"
+    folders = [cli.new_folder(str(first)) for _ in range(3)]
+    assert folders == [str(first), f"{first}-2", f"{first}-3"]
 
 
 def test_episodes_benchmark():
