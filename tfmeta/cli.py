@@ -191,7 +191,6 @@ def load_class_splits(
         by = "group" if examples.groups and len(set(examples.groups)) >= 3 else "class"
         path = os.path.join(options.run, "split.json")
         splits = data.split_classes(examples, by=by, seed=options.seed, path=path)
-    data.check_disjoint(*splits)
     train, validation, test = splits
     if options.rotate != "none":
         train = train.rotate()
