@@ -18,6 +18,7 @@ from tfmeta.data.episodes import (
     check_counts,
     check_source,
     episode_dataset,
+    prefetched,
     read_episodes,
     row_drawer,
     sample_episodes,
@@ -120,7 +121,7 @@ def load_episodes(
         inputs = {**{name: arrays[name] for name in _VALUES}, "episode": numbers}
         dataset = tf.data.Dataset.from_tensor_slices((inputs, arrays["query_y"]))
         dataset = dataset.batch(n_tasks, drop_remainder=even)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return prefetched(dataset)
 
 
 def _examples_hash(source: Examples, arrays: Mapping[str, np.ndarray]) -> str:

@@ -1,5 +1,10 @@
 """Equations as pure functions on tensors: distances, prototypes, moments, losses."""
 
+from tfmeta.functional.batch_norm import (
+    batch_norm_gradients,
+    fused_batch_norm,
+    has_batch_norm_kernel,
+)
 from tfmeta.functional.distances import DISTANCES, cosine_distance, squared_euclidean
 from tfmeta.functional.losses import (
     accuracy,
@@ -14,11 +19,14 @@ from tfmeta.functional.prototypes import class_means
 __all__ = [
     "DISTANCES",
     "accuracy",
+    "batch_norm_gradients",
     "class_means",
     "cosine_distance",
     "cross_entropy",
     "episode_loss",
     "exact_moments",
+    "fused_batch_norm",
+    "has_batch_norm_kernel",
     "is_classification",
     "mean_squared_error",
     "squared_euclidean",

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfmeta.functional import exact_moments
+from tfmeta.functional import exact_moments, fused_batch_norm, has_batch_norm_kernel
 
 SOURCES = ("batch", "moving", "update")
 
@@ -70,16 +70,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
         source = _SOURCE.value
         if source is None:
             return super().call(inputs, training=training, mask=mask)
-        if source == "batch":
-            with self._momentum_zero():
-                return super().call(inputs, training=True, mask=mask)
-        return super().call(inputs, training=source == "update", mask=mask)
+        if source == "moving" or not self.trainable:
+            return super().call(inputs, training=False, mask=mask)
+        momentum = 0.0 if source == "batch" else self.momentum
+        if mask is None and has_batch_norm_kernel(inputs, self.axis, self.epsilon):
+            return self._call_kernel(inputs, source, momentum)
+        with self._with_momentum(momentum):
+            return super().call(inputs, training=True, mask=mask)
+
+    def _call_kernel(self, x, source: str, momentum: float):
+        channels = [x.shape[-1]]
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
+        y, mean, variance = fused_batch_norm(x, gamma, beta, self.epsilon)
+        if source == "batch":  # queries are normalised by these: their gradients count
+            mean, variance = exact_moments(x, self._reduction_axes)
+        for moving, moment in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * momentum + moment * (1.0 - momentum))
+        return y
 
     @contextlib.contextmanager
-    def _momentum_zero(self) -> Iterator[None]:
+    def _with_momentum(self, value: float) -> Iterator[None]:
         # Only around the call: a momentum left at zero would be saved and would ruin a later fit.
         momentum = self.momentum  # type: ignore[has-type]
-        self.momentum = 0.0
+        self.momentum = value
         try:
             yield
         finally:
