@@ -46,6 +46,8 @@ def rows(records, papers):
             protocol = [str(result["protocol"]).strip("{}").replace("'", "")]
             protocol += [f"split {options['split'].split(':')[-1]}"] if options.get("split") else []
             protocol += [f"rotations: {options['rotate']}"] if "rotate" in options else []
+            is_joined = options.get("train_on") == "trainval"
+            protocol += ["trained on train and validation, last epoch"] if is_joined else []
             control = result["control"]
             yield (
                 record["learner"],

@@ -118,6 +118,12 @@ def add_class_options(options: argparse.ArgumentParser) -> None:
     add = options.add_argument
     add("--data", default="glyphs", help="glyphs | omniglot | FILE.npz | FOLDER")
     add("--split", default=None, metavar="FILE[:KEY]", help="published class split; else by group")
+    add(
+        "--train-on",
+        default="train",
+        choices=("train", "trainval"),
+        help="trainval: on the validation classes too, once the options are chosen",
+    )
     add("--rotate", default="train", choices=("none", "train", "all"), help="turned classes")
     add("--augment", action="store_true", help="random affine distortion of training pictures")
     add("--image-size", type=int, default=28)
@@ -166,18 +172,18 @@ def load_examples(name: str, image_size: int) -> data.Examples:
 
 def load_class_splits(
     options: argparse.Namespace,
-) -> tuple[data.Examples, data.Examples, data.Examples]:
+) -> tuple[data.Examples, data.Examples | None, data.Examples]:
     """Train, validation and test examples whose classes are disjoint.
 
     A published split if one is given, else by group where the data has three groups, else by class;
     the split is saved in the run's folder, which is made. Problems of the examples are printed
-    with their cures.
+    with their cures. With `--train-on trainval` the validation classes are training classes.
 
     Args:
         options: parsed options, those of `add_class_options` among them.
 
     Returns:
-        Three `Examples`.
+        Three `Examples`; None for those of the validation where it is trained on.
 
     Example:
         >>> train, validation, test = load_class_splits(options)  # doctest: +SKIP
@@ -191,16 +197,16 @@ def load_class_splits(
         by = "group" if examples.groups and len(set(examples.groups)) >= 3 else "class"
         path = os.path.join(options.run, "split.json")
         splits = data.split_classes(examples, by=by, seed=options.seed, path=path)
-    train, validation, test = splits
-    if options.rotate != "none":
-        train = train.rotate()
-    if options.rotate == "all":
-        validation, test = validation.rotate(), test.rotate()
-    for part in (train, validation, test):
-        _print_problems(part, options, is_train=part is train)
-    counts = ", ".join(str(part.n_classes) for part in (train, validation, test))
-    print(f"classes of train, validation, test: {counts}")
-    return train, validation, test
+    parts = dict(zip(("train", "validation", "test"), splits, strict=True))
+    if options.train_on == "trainval":
+        names = [*parts["train"].class_names, *parts.pop("validation").class_names]
+        parts["train"] = examples.select(names)
+    for name, part in parts.items():
+        if options.rotate == "all" or (options.rotate == "train" and name == "train"):
+            part = parts[name] = part.rotate()
+        _print_problems(part, options, is_train=name == "train")
+        print(f"{name}: {part.n_classes} classes")
+    return parts["train"], parts.get("validation"), parts["test"]
 
 
 def _print_problems(part: data.Examples, options: argparse.Namespace, *, is_train: bool) -> None:
@@ -267,28 +273,32 @@ class Trained(NamedTuple):
 def fit(
     learner: EpisodicLearner,
     train: tf.data.Dataset,
-    validation: tf.data.Dataset,
+    validation: tf.data.Dataset | None,
     options: argparse.Namespace,
     *,
     metrics: Sequence[str] = (),
 ) -> Trained:
     """Compiles and trains a learner, and returns the epoch that did best on validation.
 
+    Without validation the last epoch is returned.
+
     Args:
         learner: the learner.
         train: training episodes.
-        validation: validation episodes.
+        validation: validation episodes, or None.
         options: parsed options: steps, epochs, learning rate, folder.
         metrics: as in `compile`.
 
     Returns:
-        The learner of the epoch with the lowest validation loss, and the history.
+        The learner of the epoch with the lowest validation loss, or of the last one, and the
+        history.
 
     Example:
         >>> learner, history, minutes = fit(learner, train, validation, options)  # doctest: +SKIP
     """
     start = time.perf_counter()
     path = os.path.join(options.run, "learner.keras")
+    chosen = {} if validation is None else {"monitor": "val_loss", "save_best_only": True}
     rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
     steps_per_epoch = max(1, options.steps // options.epochs)
     learner.compile(
@@ -302,7 +312,7 @@ def fit(
         validation_data=validation,
         epochs=options.epochs,
         steps_per_epoch=steps_per_epoch,
-        callbacks=[keras.callbacks.ModelCheckpoint(path, monitor="val_loss", save_best_only=True)],
+        callbacks=[keras.callbacks.ModelCheckpoint(path, **chosen)],
     )
     minutes = (time.perf_counter() - start) / 60
     return Trained(keras.models.load_model(path), history, minutes)
@@ -311,7 +321,7 @@ def fit(
 def fit_classes(
     learner: EpisodicLearner,
     train: data.Examples,
-    validation: data.Examples,
+    validation: data.Examples | None,
     options: argparse.Namespace,
 ) -> Trained:
     """As `fit`, on episodes of labelled examples.
@@ -319,7 +329,7 @@ def fit_classes(
     Args:
         learner: the learner.
         train: examples of the training classes.
-        validation: examples of the validation classes.
+        validation: examples of the validation classes, or None.
         options: parsed options, those of `add_class_options` among them.
 
     Returns:
@@ -328,12 +338,13 @@ def fit_classes(
     Example:
         >>> trained = fit_classes(learner, train, validation, options)  # doctest: +SKIP
     """
-    n_way, test_way = options.n_way, options.test_ways[0]
     augment = data.RandomAffine() if options.augment else None
+    sizes = {"n_way": options.n_way, "n_query": options.n_query}
+    test_sizes = {"n_way": options.test_ways[0], "n_query": options.test_query}
     return fit(
         learner,
-        episodes(train, "train", options, n_way=n_way, n_query=options.n_query, augment=augment),
-        episodes(validation, "validation", options, n_way=test_way, n_query=options.test_query),
+        episodes(train, "train", options, augment=augment, **sizes),
+        None if validation is None else episodes(validation, "validation", options, **test_sizes),
         options,
         metrics=["accuracy"],
     )

@@ -77,6 +77,24 @@ def test_class_recipe(name, pictures, tmp_path):
     assert names.shape == [2]
 
 
+def test_train_on_validation_too(pictures, tmp_path):
+    arguments = f"{TINY['few_shot/prototypical.py']} --data {pictures} --rotate all".split()
+    arguments += ["--train-on", "trainval"]
+    reports = load("few_shot/prototypical.py").main([*arguments, "--run", str(tmp_path / "run")])
+    assert reports["3way_1shot"].n_episodes == 4
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    options = cli.parser("", recipe="")
+    cli.add_class_options(options)
+    options = options.parse_args([*arguments, "--run", str(tmp_path / "other")])
+    train, validation, test = cli.load_class_splits(options)
+    assert validation is None
+    assert {n.split("/rot")[0] for n in train.class_names} == {
+        *split["train"],
+        *split["validation"],
+    }
+    assert {n.split("/rot")[0] for n in test.class_names} == set(split["test"])
+
+
 def test_sinusoid_recipe(tmp_path):
     run = tmp_path / "run"
     name = "few_shot/sinusoid_maml.py"
