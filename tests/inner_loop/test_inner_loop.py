@@ -15,7 +15,7 @@ CENTRE = np.array([2.0, -1.0])
 TARGET = np.array([0.5, 0.5])
 
 
-def support_loss(weights):
+def support_loss(weights, step):
     return 0.5 * tf.reduce_sum(CURVATURE * tf.square(weights[0] - CENTRE))
 
 
@@ -56,7 +56,7 @@ def test_the_path_holds_the_weights_before_and_after_every_step():
 
 def test_a_weight_that_the_loss_does_not_use_stays():
     weights, _ = inner_loop.inner_step(
-        lambda w: w[0] ** 2,
+        lambda w, step: w[0] ** 2,
         [tf.constant(1.0), tf.constant(7.0)],
         rule=inner_loop.GradientDescent(0.25),
         rule_state=(),
@@ -69,7 +69,7 @@ def test_a_weight_that_the_loss_does_not_use_stays():
 def test_an_inner_step_through_an_embedding_takes_its_dense_gradient():
     table = tf.constant([[1.0], [2.0]])
     weights, _ = inner_loop.inner_step(
-        lambda w: tf.reduce_sum(tf.gather(w[0], [1])),
+        lambda w, step: tf.reduce_sum(tf.gather(w[0], [1])),
         [table],
         rule=inner_loop.GradientDescent(0.5),
         rule_state=(),
@@ -92,7 +92,7 @@ class Momentum(inner_loop.UpdateRule):
 
 def test_the_state_of_a_rule_goes_from_step_to_step():
     path = inner_loop.inner_loop(
-        lambda w: 0.5 * w[0], [tf.constant(0.0)], rule=Momentum(), inner_steps=3
+        lambda w, step: 0.5 * w[0], [tf.constant(0.0)], rule=Momentum(), inner_steps=3
     )
     assert [float(w[0]) for w in path] == [0.0, -0.5, -1.5, -3.0]
 

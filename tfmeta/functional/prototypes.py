@@ -27,3 +27,24 @@ def class_means(features: tf.Tensor, labels: tf.Tensor, n_way: int | tf.Tensor) 
     one_hot = tf.one_hot(labels, n_way, dtype=features.dtype)
     counts = tf.reduce_sum(one_hot, axis=0)[:, tf.newaxis]
     return tf.math.divide_no_nan(tf.matmul(one_hot, features, transpose_a=True), counts)
+
+
+def prototype_classifier(prototypes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The linear classifier that prefers the nearest prototype.
+
+    `-|f - c_k|^2 = 2 c_k f - |c_k|^2 - |f|^2`, whose last term no class cares about (Snell et al.
+    2017, equation 8; Triantafillou et al. 2020, section 3).
+
+    Args:
+        prototypes: `[n_way, features]`.
+
+    Returns:
+        Kernel `[features, n_way]` and bias `[n_way]`.
+
+    Example:
+        >>> kernel, bias = prototype_classifier(tf.constant([[1.0, 2.0]]))
+        >>> kernel.numpy().ravel(), bias.numpy()
+        (array([2., 4.], dtype=float32), array([-5.], dtype=float32))
+    """
+    kernel = 2.0 * tf.transpose(prototypes)
+    return kernel, -tf.reduce_sum(tf.square(prototypes), axis=1)

@@ -1,13 +1,24 @@
 """Differentiable fine-tuning: weights in, weights out."""
 
+from tfmeta.inner_loop.clipping import ClippedGradients, clip_by_norm
+from tfmeta.inner_loop.learned_rules import LayerStepRates, MetaCurvature, MetaSGD
 from tfmeta.inner_loop.loop import inner_loop, inner_step
+from tfmeta.inner_loop.momentum_rules import Adam, Momentum, RMSprop
 from tfmeta.inner_loop.selection import select_variables
 from tfmeta.inner_loop.stateless import episode_draws, stateless_call
 from tfmeta.inner_loop.update_rules import GradientDescent, UpdateRule, get_update_rule
 
 __all__ = [
+    "Adam",
+    "ClippedGradients",
     "GradientDescent",
+    "LayerStepRates",
+    "MetaCurvature",
+    "MetaSGD",
+    "Momentum",
+    "RMSprop",
     "UpdateRule",
+    "clip_by_norm",
     "episode_draws",
     "get_update_rule",
     "inner_loop",

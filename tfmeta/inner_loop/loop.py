@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfmeta.inner_loop.update_rules import UpdateRule
 
-LossFunction = Callable[[Sequence[tf.Tensor]], tf.Tensor]
+LossFunction = Callable[[Sequence[tf.Tensor], int], tf.Tensor]
 
 
 def inner_step(
@@ -23,10 +23,11 @@ def inner_step(
 ) -> tuple[list[tf.Tensor], Any]:
     """One step of the inner loop.
 
-    `w' = rule(w, g)` with `g = d loss(w) / d w`; at `order=1` the derivative of `g` is dropped.
+    `w' = rule(w, g)` with `g = d loss(w, step) / d w`; at `order=1` the derivative of `g` is
+    dropped.
 
     Args:
-        loss_function: the support loss (a scalar) as a function of the weights.
+        loss_function: the support loss (a scalar) as a function of the weights and the step.
         weights: the fast weights.
         rule: how a gradient changes the weights.
         rule_state: the rule's state.
@@ -37,14 +38,14 @@ def inner_step(
         The new weights and the rule's new state.
 
     Example:
-        >>> weights, _ = inner_step(lambda w: w[0] ** 2, [tf.constant(1.0)],
+        >>> weights, _ = inner_step(lambda w, step: w[0] ** 2, [tf.constant(1.0)],
         ...     rule=GradientDescent(0.25), rule_state=(), step=0, order=2)
         >>> float(weights[0])
         0.5
     """
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        loss = loss_function(weights)
+        loss = loss_function(weights, step)
     gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     if order == 1:
@@ -63,7 +64,7 @@ def inner_loop(
     """The weights before and after each inner step (MAML, Finn et al. 2017, algorithm 1).
 
     Args:
-        loss_function: the support loss (a scalar) as a function of the weights.
+        loss_function: the support loss (a scalar) as a function of the weights and the step.
         weights: the weights that the episode starts from.
         rule: how a gradient changes the weights.
         inner_steps: the number of steps.
@@ -73,7 +74,7 @@ def inner_loop(
         `inner_steps + 1` lists of weights, the first of them the initial one.
 
     Example:
-        >>> path = inner_loop(lambda w: w[0] ** 2, [tf.constant(1.0)],
+        >>> path = inner_loop(lambda w, step: w[0] ** 2, [tf.constant(1.0)],
         ...     rule=GradientDescent(0.25), inner_steps=2)
         >>> [float(weights[0]) for weights in path]
         [1.0, 0.5, 0.25]

@@ -13,9 +13,32 @@ class UpdateRule(keras.layers.Layer):
     """A differentiable update of fast weights; the base class of every rule.
 
     A rule is a Keras layer, so that what it learns (rates, a recurrent network) is made by
-    `add_weight`, trained by the outer loop and saved with the learner. It keeps nothing between
-    calls: what it must remember within an episode is its state, which goes in and comes out.
+    `add_weight` in `create_weights`, trained by the outer loop and saved with the learner. It keeps
+    nothing between calls: what it must remember within an episode is its state, which goes in and
+    comes out. A rule of your own has `update`, and what else it needs:
+
+        @keras.saving.register_keras_serializable("mine")
+        class SignDescent(tfmeta.inner_loop.UpdateRule):
+            def update(self, step, weights, gradients, state):
+                return [w - 0.01 * tf.tanh(g) for w, g in zip(weights, gradients)], state
+
+        learner = tfmeta.learners.MAML(network, update_rule=SignDescent())
     """
+
+    # Whether the rule has learned numbers in the shape of the weights, which then cannot vary.
+    has_weights_of_shape = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.built = True
+
+    def create_weights(self, variables: Sequence[keras.Variable], inner_steps: int) -> None:
+        """Makes what the rule learns; the learner calls it once.
+
+        Args:
+            variables: the variables that the inner loop adapts.
+            inner_steps: steps in training.
+        """
 
     def initial_state(self, weights: Sequence[tf.Tensor]) -> Any:
         """The rule's state before the first step: a nest of tensors, `()` for a rule without."""
@@ -57,13 +80,7 @@ class GradientDescent(UpdateRule):
 
     def __init__(self, learning_rate: float = 0.01, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0.0 < learning_rate < float("inf"):
-            raise ValueError(
-                "`learning_rate` must be positive and finite. "
-                f"Received: learning_rate={learning_rate}. MAML on images uses 0.01 to 0.4."
-            )
-        self.learning_rate = float(learning_rate)
-        self.built = True
+        self.learning_rate = check_rate(learning_rate)
 
     def update(self, step, weights, gradients, state):
         moved = [w - self.learning_rate * g for w, g in zip(weights, gradients, strict=True)]
@@ -71,6 +88,31 @@ class GradientDescent(UpdateRule):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learning_rate": self.learning_rate}
+
+
+def check_rate(value: float, *, name: str = "learning_rate") -> float:
+    """The number, which must be positive and finite.
+
+    Args:
+        value: the number.
+        name: of the argument.
+
+    Returns:
+        A float.
+
+    Raises:
+        ValueError: for another number.
+
+    Example:
+        >>> check_rate(1)
+        1.0
+    """
+    if not 0.0 < value < float("inf"):
+        raise ValueError(
+            f"`{name}` must be positive and finite. Received: {name}={value}. Inner rates of MAML "
+            "on images are 0.01 to 0.4."
+        )
+    return float(value)
 
 
 def get_update_rule(rule: float | UpdateRule) -> UpdateRule:

@@ -68,6 +68,16 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
+def check_fixed_rule(learner: str, rule: Any) -> None:
+    """Refuses an update rule that learns, for a learner whose meta-gradient does not reach it."""
+    if rule.trainable_variables:
+        raise ValueError(
+            f"`{learner}` has no meta-gradient for an update rule that learns. "
+            f"Received: update_rule={type(rule).__name__} with "
+            f"{[v.name for v in rule.trainable_variables]}. Use `MAML`, or a rule without weights."
+        )
+
+
 def check_loss(loss: Any) -> None:
     """Refuses a cross-entropy that takes probabilities: learners return logits."""
     if any(_takes_probabilities(each) for each in keras.tree.flatten(loss)):

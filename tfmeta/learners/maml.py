@@ -1,20 +1,19 @@
-"""Model-Agnostic Meta-Learning (Finn, Abbeel and Levine 2017)."""
+"""Model-Agnostic Meta-Learning (Finn, Abbeel and Levine 2017) and what MAML++ adds to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfmeta.functional import episode_loss
-from tfmeta.inner_loop import UpdateRule, get_update_rule, inner_loop, select_variables
+from tfmeta.functional import multi_step_weights
+from tfmeta.inner_loop import UpdateRule
 from tfmeta.inner_loop.selection import Selection
-from tfmeta.layers import moving_statistics
 from tfmeta.learners import checks
-from tfmeta.learners.base import EpisodicLearner
-from tfmeta.learners.passes import Moments, network_pass, query_source
+from tfmeta.learners.episode import Episode, OuterStep
+from tfmeta.learners.gradient_learner import GradientLearner
+from tfmeta.learners.prototype_head import PrototypeHead
 
 _MAX_POOLS = (
     keras.layers.MaxPooling1D,
@@ -23,27 +22,27 @@ _MAX_POOLS = (
 )
 
 
-class AdaptedNetwork(NamedTuple):
-    """A network after an inner loop: the adapted weights, and statistics for the query pass."""
-
-    weights: tuple[tf.Tensor, ...]
-    moments: Moments
-
-
 @keras.saving.register_keras_serializable("tfmeta")
-class MAML(EpisodicLearner):
+class MAML(GradientLearner):
     """Learns weights from which a few gradient steps on a support set lead to a good network.
 
     `min_w sum_T L_T^query(w_T)` with `w_T = w - rate * grad L_T^support(w)`, repeated
     `inner_steps` times (Finn et al. 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of
     Deep Networks", algorithms 1 and 2). The meta-gradient is exact at `order=2`; `order=1` is the
-    first-order approximation of section 5.2.
+    first-order approximation of section 5.2. Variants of other papers are options:
+
+    - ANIL (Raghu et al. 2020): `adapt="head"`; BOIL (Oh et al. 2021): `adapt="body"`.
+    - Meta-SGD, learned rates per layer and step, Meta-Curvature: an `update_rule`.
+    - MAML++ (Antoniou et al. 2019): `order="anneal"`, `multi_step_loss`, `LayerStepRates`.
+    - Proto-MAML (Triantafillou et al. 2020): `head_init="prototypes"`.
 
     Args:
         network: a built Keras model from an example to logits `[n_way]` or values `[d]`.
         update_rule: the inner learning rate, or a `tfmeta.inner_loop.UpdateRule`.
         inner_steps: gradient steps while training.
-        order: 2 for the exact meta-gradient, 1 for the first-order approximation.
+        order: 2 for the exact meta-gradient, 1 for the first-order approximation, `"anneal"` for
+            the first `anneal_steps` outer steps at order 1 and all others at order 2.
+        anneal_steps: outer steps at order 1, with `order="anneal"` only.
         adapt: what the inner loop changes: `"all"`, `"head"`, `"body"`, a regular expression over
             variable paths, or a function of a variable.
         statistics: how queries are normalised: `"support"` (inductive: by the support set under
@@ -51,6 +50,12 @@ class MAML(EpisodicLearner):
             `"running"` (by moving averages, which training gathers). Inner steps always normalise
             the support by itself.
         evaluation_steps: gradient steps outside of training; None for `inner_steps`.
+        multi_step_loss: outer steps during which the query losses after all inner steps count, at
+            first alike, then less and less but for the last (MAML++, equation 4); None for the
+            loss after the last step alone.
+        head_init: `"prototypes"` starts the last layer, which must be `Dense`, as the classifier
+            by the nearest class mean of the support: `kernel = 2 c_k`, `bias = -|c_k|^2`. An
+            episode may then have any number of classes. None starts from learned weights.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -65,7 +70,7 @@ class MAML(EpisodicLearner):
         TensorShape([1, 1])
     """
 
-    nested_arguments = ("network", "update_rule")
+    head_init: str | None = None
 
     def __init__(
         self,
@@ -73,107 +78,116 @@ class MAML(EpisodicLearner):
         *,
         update_rule: float | UpdateRule = 0.01,
         inner_steps: int = 5,
-        order: int = 2,
+        order: int | str = 2,
+        anneal_steps: int | None = None,
         adapt: Selection = "all",
         statistics: str = "support",
         evaluation_steps: int | None = None,
+        multi_step_loss: int | None = None,
+        head_init: str | None = None,
         **kwargs: Any,
     ) -> None:
-        checks.check_choice("order", order, (1, 2))
-        checks.check_positive("inner_steps", inner_steps)
-        if evaluation_steps is not None:
-            checks.check_positive("evaluation_steps", evaluation_steps)
-        super().__init__(network, statistics=statistics, **kwargs)
-        checks.check_vectors("network", network)
-        select_variables(network, adapt)
-        self.update_rule = get_update_rule(update_rule)
-        self.inner_steps = inner_steps
+        _check_order(order, anneal_steps)
+        checks.check_choice("head_init", head_init, (None, "prototypes"))
+        if multi_step_loss is not None:
+            checks.check_positive("multi_step_loss", multi_step_loss)
+        super().__init__(
+            network,
+            update_rule=update_rule,
+            inner_steps=inner_steps,
+            adapt=adapt,
+            statistics=statistics,
+            evaluation_steps=evaluation_steps,
+            **kwargs,
+        )
         self.order = order
-        self.adapted = adapt
-        self.evaluation_steps = evaluation_steps
-        self._path_trackers = {
-            metric: [
-                keras.metrics.Mean(name=f"{metric}@{k}") for k in range(self._steps(False) + 1)
-            ]
-            for metric in ("acc", "mse")
-        }
+        self.anneal_steps = anneal_steps
+        self.multi_step_loss = multi_step_loss
+        self.head_init = head_init
+        if head_init == "prototypes":
+            self._prototype_head = PrototypeHead(network, self._adapted_variables())
+        self.supports_jit = self.n_outputs is not None
 
     def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs) -> None:
-        if jit_compile is True and self.order == 2:
+        if jit_compile is True and self.order != 1:
             _refuse_max_pooling(self.network)
         super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
 
-    def adapt(self, support_x, support_y, support_mask=None, *, training=False) -> AdaptedNetwork:
-        x, y = self.support_examples(support_x, support_y, support_mask)
-        return self._adapted(self._weights_path(x, y, training)[-1], x)
-
-    def adapt_path(self, support_x, support_y, support_mask=None) -> list[AdaptedNetwork]:
-        x, y = self.support_examples(support_x, support_y, support_mask)
-        return [self._adapted(weights, x) for weights in self._weights_path(x, y, training=False)]
-
-    def query_pass(self, state, query_x, *, training):
-        outputs, moments = network_pass(
-            self.network,
-            self.network_input(query_x),
-            source=query_source(self.statistics, training=training),
-            values=self._values(state.weights),
-            moments=state.moments,
-            training=training,
+    def outer_gradients(self, episode: Episode) -> OuterStep:
+        if isinstance(self.order, int):
+            return self._outer_gradients(episode, self.order)
+        return tf.cond(
+            self._outer_step() < self.anneal_steps,
+            lambda: self._outer_gradients(episode, 1),
+            lambda: self._outer_gradients(episode, 2),
         )
-        keeps = self.statistics == "running"
-        return tf.cast(outputs, self.variable_dtype), moments if keeps else ()
 
-    def predict_query(self, state, query_x):
-        self.check_examples("query_x", query_x)
-        return self.query_pass(state, query_x, training=False)[0]
+    def _outer_gradients(self, episode: Episode, order: int) -> OuterStep:
+        with tf.GradientTape() as tape:
+            x, y = self._support(*episode.support)
+            path = self._weights_path(x, y, training=True, order=order)
+            after = path[1:] if self.multi_step_loss else path[-1:]
+            passes = [self._training_query(episode, weights, x) for weights in after]
+            loss = self._weighted_loss([loss for _, _, loss in passes])
+        gradients = tape.gradient(loss, self._trainable_tensors(), unconnected_gradients="zero")
+        gradients = tuple(tf.convert_to_tensor(g) for g in gradients)
+        outputs, moments, _ = passes[-1]
+        return OuterStep(outputs, loss, gradients, moments)
+
+    def _training_query(self, episode, weights, support_x):
+        state = self._adapted(weights, support_x)
+        outputs, moments = self.query_pass(state, episode.inputs["query_x"], training=True)
+        return outputs, moments, self._episode_loss(episode, outputs, training=True)
+
+    def _weighted_loss(self, losses: list[tf.Tensor]) -> tf.Tensor:
+        if not self.multi_step_loss:
+            return losses[-1]
+        progress = tf.cast(self._outer_step(), self.variable_dtype) / self.multi_step_loss
+        return tf.tensordot(multi_step_weights(len(losses), progress), tf.stack(losses), 1)
+
+    def _outer_step(self) -> tf.Tensor:
+        """Number of this outer step; 0 before `compile`, as for `gradcheck`."""
+        return tf.convert_to_tensor(self.optimizer.iterations if self.compiled else 0)
 
     @property
-    def n_outputs(self) -> int:
-        return self.network.output_shape[-1]
+    def n_outputs(self) -> int | None:
+        has_free_ways = self.head_init is not None and not self.update_rule.has_weights_of_shape
+        return None if has_free_ways else super().n_outputs
 
-    def _steps(self, training: bool) -> int:
-        return self.inner_steps if training else self.evaluation_steps or self.inner_steps
-
-    def _weights_path(self, x: tf.Tensor, y: tf.Tensor, training: bool) -> list[list[tf.Tensor]]:
-        if y.dtype.is_integer:
+    def _support(self, x, y, mask):
+        if self.head_init is None:
+            return super()._support(x, y, mask)
+        x, y = self._prototype_head.support(*self.support_examples(x, y, mask))
+        if self.n_outputs is not None:
             y = checks.assert_labels("support_y", y, self.n_outputs)
-        elif y.shape[-1] != self.n_outputs:
-            raise ValueError(
-                f"Targets must be as wide as the network's output ({self.n_outputs}). "
-                f"Received: support_y of shape {y.shape}."
-            )
+            y = checks.assert_width(y, self.n_outputs)
+        return x, y
 
-        def support_loss(weights: Sequence[tf.Tensor]) -> tf.Tensor:
-            outputs, _ = network_pass(
-                self.network, x, source="batch", values=self._values(weights), training=True
-            )
-            return episode_loss(y, tf.cast(outputs, self.variable_dtype))
+    def _initial_weights(self, x, y):
+        weights = super()._initial_weights(x, y)
+        return weights if self.head_init is None else self._prototype_head.start(weights, x, y)
 
-        return inner_loop(
-            support_loss,
-            [tf.convert_to_tensor(v.value) for v in self._adapted_variables()],
-            rule=self.update_rule,
-            inner_steps=self._steps(training),
-            order=self.order,
-        )
-
-    def _adapted(self, weights: Sequence[tf.Tensor], support_x: tf.Tensor) -> AdaptedNetwork:
-        if self.statistics != "support" or not moving_statistics(self.network):
-            return AdaptedNetwork(tuple(weights), ())
-        _, moments = network_pass(
-            self.network, support_x, source="batch", values=self._values(weights)
-        )
-        return AdaptedNetwork(tuple(weights), moments)
-
-    def _adapted_variables(self) -> list[keras.Variable]:
-        return select_variables(self.network, self.adapted)
-
-    def _values(self, weights: Sequence[tf.Tensor]) -> list[tuple[keras.Variable, tf.Tensor]]:
-        return list(zip(self._adapted_variables(), weights, strict=True))
+    def _network_pass(self, weights, x, **options):
+        if self.head_init is None:
+            return super()._network_pass(weights, x, **options)
+        values = list(zip(self._adapted_variables(), weights, strict=True))
+        outputs, moments = self._prototype_head.network_pass(values, x, **options)
+        return tf.cast(outputs, self.variable_dtype), moments
 
     def get_config(self) -> dict[str, Any]:
-        config = {"inner_steps": self.inner_steps, "order": self.order, "adapt": self.adapted}
-        return {**super().get_config(), **config, "evaluation_steps": self.evaluation_steps}
+        names = ("order", "anneal_steps", "multi_step_loss", "head_init")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _check_order(order: int | str, anneal_steps: int | None) -> None:
+    checks.check_choice("order", order, (1, 2, "anneal"))
+    if (order == "anneal") != (anneal_steps is not None):
+        raise ValueError(
+            '`anneal_steps` is the number of outer steps at first order, with `order="anneal"` and '
+            f"only then. Received: order={order!r}, anneal_steps={anneal_steps}."
+        )
+    if anneal_steps is not None:
+        checks.check_positive("anneal_steps", anneal_steps)
 
 
 def _refuse_max_pooling(network: keras.Model) -> None:
