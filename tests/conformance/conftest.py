@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfmeta.learners import MAML, PrototypicalNetwork
+from tfmeta.inner_loop import Adam, LayerStepRates, MetaSGD
+from tfmeta.learners import MAML, ImplicitMAML, PrototypicalNetwork, Reptile
 
 N_WAY, N_QUERY = 3, 4
 
@@ -15,8 +16,9 @@ def backbone(*head):
     return keras.Sequential([keras.Input((4,)), *layers])
 
 
-def maml(**options):
-    return MAML(backbone(keras.layers.Dense(N_WAY)), inner_steps=2, update_rule=0.1, **options)
+def maml(learner=MAML, **options):
+    options = {"inner_steps": 2, "update_rule": 0.1, **options}
+    return learner(backbone(keras.layers.Dense(N_WAY)), **options)
 
 
 LEARNERS = {
@@ -26,6 +28,13 @@ LEARNERS = {
     "maml_regression": lambda: MAML(
         backbone(keras.layers.Dense(2)), inner_steps=2, update_rule=0.1, evaluation_steps=3
     ),
+    "maml_meta_sgd": lambda: maml(update_rule=MetaSGD(0.1), adapt="head"),
+    "maml_plus_plus": lambda: maml(
+        order="anneal", anneal_steps=3, multi_step_loss=6, update_rule=LayerStepRates(0.1)
+    ),
+    "maml_prototypes": lambda: maml(head_init="prototypes", update_rule=0.02),
+    "maml_reptile": lambda: maml(Reptile, update_rule=Adam(0.1, beta_1=0.0)),
+    "maml_implicit_running": lambda: maml(ImplicitMAML, statistics="running", adapt="head"),
     "prototypes_support": lambda: PrototypicalNetwork(
         backbone(), statistics="support", distance="cosine"
     ),
