@@ -21,6 +21,9 @@ TINY = {
     "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
     "--inner-rate=0.001",
     "benchmarks/episodes.py": "--n-classes=6 --n-batches=2 --rounds=2 --n-steps=1 --n-tasks=2",
+    "benchmarks/maml_speed.py": "--rounds=1 --n-steps=1 --n-tasks=2 --n-way=2 --n-query=1 "
+    "--inner-steps=1 --filters=2 --matrix-size=8",
+    "benchmarks/maml_torch_loop.py": None,  # needs PyTorch
     "results_table.py": None,
 }
 
@@ -115,6 +118,51 @@ def test_episodes_benchmark():
     figures = load(name).main(TINY[name].split())
     assert figures["episodes_per_second_best"] > 0
     assert 0 <= figures["waiting_share_of_a_step"] <= 1
+
+
+def test_speed_benchmark(tmp_path):
+    name, record = "benchmarks/maml_speed.py", tmp_path / "record.json"
+    figures = load(name).main([*TINY[name].split(), "--record", str(record)])
+    assert figures["tasks_per_second"] > 0
+    assert 0 < figures["seconds_to_the_first_step"] < 120
+    assert figures["fit_in_per_cent_of_the_bare_step"] > 0
+    assert not any("torch" in figure for figure in figures)
+    assert json.loads(record.read_text())["figures"] == figures
+
+
+def test_speed_benchmark_beside_torch(monkeypatch, capsys):
+    module, rates = load("benchmarks/maml_speed.py"), {"tfmeta": 40.0, "one": 10.0, "two": 20.0}
+    started = []
+
+    def run(python, script, options, *more):
+        side = "tfmeta" if script != module.TORCH_LOOP else "two" if more else "one"
+        started.append((side, python, options.filters))
+        figures = ("first_step_seconds", "peak_memory_mb", "fit_share", "matrix_product_gflops")
+        return {"tasks_per_second": rates[side], **dict.fromkeys(figures, 1.0)}
+
+    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(module, "SWEEP", {"filters": (3, 5)})
+    figures = module.main(["--rounds=2", "--torch-python=other", "--sweep", "--filters=4"])
+    assert [(side, python == "other", filters) for side, python, filters in started] == [
+        *[("tfmeta", False, 4), ("one", True, 4), ("two", True, 4)] * 2,
+        ("tfmeta", False, 3),
+        ("tfmeta", False, 5),
+    ]
+    assert figures["ratio_to_torch"] == 4.0
+    assert figures["ratio_to_torch_2_processes"] == 2.0
+    assert figures["filters=5"] == "40.0 tasks/s, 0.400 s a step, 1 MB"
+    assert "filters=3" in capsys.readouterr().out
+
+
+def test_counted_operations_of_a_task():
+    module = load("benchmarks/maml_speed.py")
+    sizes = ["--n-way=1", "--n-shot=1", "--n-query=1", "--filters=1", "--inner-steps=2"]
+    # Maps of 14, 7, 4 and 2 pixels: 2 * 9 operations a pixel, and 2 in the head.
+    first, others = 18 * 14**2, 18 * (7**2 + 4**2 + 2**2) + 2
+    query = 2 * first + 3 * others
+    for order, support in ((1, query), (2, 4 * first + 9 * others)):
+        options = module.arguments_parser().parse_args([*sizes, f"--order={order}"])
+        assert module.gflop_per_task(options) == pytest.approx((query + 2 * support) / 1e9)
 
 
 def test_results_table_is_fresh():
