@@ -178,3 +178,42 @@ def test_a_prototype_head_needs_a_linear_head_and_classes():
     learner = MAML(network(), head_init="prototypes")
     with pytest.raises(ValueError, match="needs classes"):
         learner.adapt(np.zeros((2, 4), "float32"), np.zeros((2, 3), "float32"))
+
+
+def test_recomputed_inner_steps_give_the_same_training():
+    for options in ({}, {"update_rule": tfmeta.inner_loop.Adam(0.05)}, {"adapt": "head"}):
+        options = {"update_rule": 0.1, "inner_steps": 3, **options}
+        weights = []
+        for checkpoint_inner in (False, True):
+            learner = MAML(network(), checkpoint_inner=checkpoint_inner, **options)
+            learner.compile(keras.optimizers.SGD(0.5))
+            learner.train_on_batch(*trained_weights.data)
+            weights.append(learner.get_weights())
+        assert_same(*weights)
+
+
+def test_every_inner_step_gathers_statistics_of_its_own():
+    learner = MAML(
+        network(), update_rule=0.3, inner_steps=2, statistics="running", per_step_statistics=True
+    )
+    learner.compile(keras.optimizers.SGD(0.0))
+    inputs, query_y = trained_weights.data
+    learner.train_on_batch(inputs, query_y)
+    norm = learner.network.layers[1]
+    np.testing.assert_array_equal(norm.moving_mean, np.zeros(6))
+    means = []
+    for task in range(2):
+        plain = MAML(network(), update_rule=0.3, inner_steps=2, statistics="transductive")
+        path = plain.adapt_path(inputs["support_x"][task], inputs["support_y"][task])
+        bodies = [(np.asarray(s.weights[0]), np.asarray(s.weights[1])) for s in path]
+        means.append([(inputs["query_x"][task] @ w + b).mean(0) for w, b in bodies])
+    wanted = 0.01 * np.mean(means, axis=0)
+    np.testing.assert_allclose(learner._step_statistics[0], wanted, rtol=1e-4, atol=1e-7)
+    assert np.abs(wanted[0] - wanted[2]).max() > 1e-4
+    state = learner.adapt(inputs["support_x"][0], inputs["support_y"][0])
+    np.testing.assert_allclose(state.moments[0], wanted[2], rtol=1e-4, atol=1e-7)
+
+
+def test_statistics_of_steps_need_moving_averages():
+    with pytest.raises(ValueError, match='needs `statistics="running"`'):
+        MAML(network(), per_step_statistics=True)

@@ -39,6 +39,8 @@ class GradientLearner(EpisodicLearner):
             the adapted weights), `"transductive"` (by the query batch) or `"running"` (by moving
             averages, which training gathers). Inner steps always normalise the support by itself.
         evaluation_steps: gradient steps outside of training; None for `inner_steps`.
+        checkpoint_inner: whether the outer gradient computes every inner step again instead of
+            keeping its activations: peak memory nearly flat in `inner_steps`, for more time.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -57,6 +59,7 @@ class GradientLearner(EpisodicLearner):
         adapt: Selection,
         statistics: str,
         evaluation_steps: int | None,
+        checkpoint_inner: bool = False,
         **kwargs: Any,
     ) -> None:
         checks.check_positive("inner_steps", inner_steps)
@@ -67,6 +70,7 @@ class GradientLearner(EpisodicLearner):
         self.inner_steps = inner_steps
         self.adapted = adapt
         self.evaluation_steps = evaluation_steps
+        self.checkpoint_inner = checkpoint_inner
         self.update_rule = get_update_rule(update_rule)
         self.update_rule.create_weights(self._adapted_variables(), inner_steps)
         self._path_trackers = {
@@ -78,11 +82,13 @@ class GradientLearner(EpisodicLearner):
 
     def adapt(self, support_x, support_y, support_mask=None, *, training=False) -> AdaptedNetwork:
         x, y = self._support(support_x, support_y, support_mask)
-        return self._adapted(self._weights_path(x, y, training=training)[-1], x)
+        path = self._weights_path(x, y, training=training)
+        return self._adapted(path[-1], x, step=len(path) - 1)
 
     def adapt_path(self, support_x, support_y, support_mask=None) -> list[AdaptedNetwork]:
         x, y = self._support(support_x, support_y, support_mask)
-        return [self._adapted(weights, x) for weights in self._weights_path(x, y)]
+        path = self._weights_path(x, y)
+        return [self._adapted(weights, x, step=step) for step, weights in enumerate(path)]
 
     def query_pass(self, state, query_x, *, training):
         source = query_source(self.statistics, training=training)
@@ -151,6 +157,7 @@ class GradientLearner(EpisodicLearner):
             rule=self.update_rule,
             inner_steps=self._steps(training),
             order=order,
+            checkpoint=self.checkpoint_inner and training,
         )
 
     def _network_pass(
@@ -161,7 +168,10 @@ class GradientLearner(EpisodicLearner):
         outputs, moments = network_pass(self.network, x, values=values, **options)
         return tf.cast(outputs, self.variable_dtype), moments
 
-    def _adapted(self, weights: Sequence[tf.Tensor], support_x: tf.Tensor) -> AdaptedNetwork:
+    def _adapted(
+        self, weights: Sequence[tf.Tensor], support_x: tf.Tensor, *, step: int
+    ) -> AdaptedNetwork:
+        """The state after `step` inner steps."""
         if self.statistics != "support" or not moving_statistics(self.network):
             return AdaptedNetwork(tuple(weights), ())
         _, moments = self._network_pass(weights, support_x, source="batch")
@@ -171,5 +181,6 @@ class GradientLearner(EpisodicLearner):
         return select_variables(self.network, self.adapted)
 
     def get_config(self) -> dict[str, Any]:
-        config = {"inner_steps": self.inner_steps, "adapt": self.adapted}
-        return {**super().get_config(), **config, "evaluation_steps": self.evaluation_steps}
+        names = ("inner_steps", "evaluation_steps", "checkpoint_inner")
+        config = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **config, "adapt": self.adapted}

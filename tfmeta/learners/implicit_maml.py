@@ -84,7 +84,7 @@ class ImplicitMAML(GradientLearner):
         others = [v.value for v in self.trainable_variables if id(v) not in adapted]
         with tf.GradientTape() as tape:
             tape.watch(end)
-            state = self._adapted(end, x)
+            state = self._adapted(end, x, step=self.inner_steps)
             outputs, moments = self.query_pass(state, episode.inputs["query_x"], training=True)
             loss = self._episode_loss(episode, outputs, training=True)
         direct = _gradients(tape, loss, [*end, *others])

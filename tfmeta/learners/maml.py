@@ -10,9 +10,10 @@ import tensorflow as tf
 from tfmeta.functional import multi_step_weights
 from tfmeta.inner_loop import UpdateRule
 from tfmeta.inner_loop.selection import Selection
+from tfmeta.layers import moving_statistics
 from tfmeta.learners import checks
 from tfmeta.learners.episode import Episode, OuterStep
-from tfmeta.learners.gradient_learner import GradientLearner
+from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.prototype_head import PrototypeHead
 
 _MAX_POOLS = (
@@ -33,7 +34,8 @@ class MAML(GradientLearner):
 
     - ANIL (Raghu et al. 2020): `adapt="head"`; BOIL (Oh et al. 2021): `adapt="body"`.
     - Meta-SGD, learned rates per layer and step, Meta-Curvature: an `update_rule`.
-    - MAML++ (Antoniou et al. 2019): `order="anneal"`, `multi_step_loss`, `LayerStepRates`.
+    - MAML++ (Antoniou et al. 2019): `order="anneal"`, `multi_step_loss`, `per_step_statistics` and
+      the rule `LayerStepRates`.
     - Proto-MAML (Triantafillou et al. 2020): `head_init="prototypes"`.
 
     Args:
@@ -56,6 +58,11 @@ class MAML(GradientLearner):
         head_init: `"prototypes"` starts the last layer, which must be `Dense`, as the classifier
             by the nearest class mean of the support: `kernel = 2 c_k`, `bias = -|c_k|^2`. An
             episode may then have any number of classes. None starts from learned weights.
+        per_step_statistics: with `statistics="running"`, moving averages of their own for the
+            queries after each inner step (MAML++, BNRS); later steps take those of the last one.
+            Training then passes the queries through the network after every step.
+        checkpoint_inner: whether the outer gradient computes every inner step again instead of
+            keeping its activations: peak memory nearly flat in `inner_steps`, for more time.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -85,6 +92,8 @@ class MAML(GradientLearner):
         evaluation_steps: int | None = None,
         multi_step_loss: int | None = None,
         head_init: str | None = None,
+        per_step_statistics: bool = False,
+        checkpoint_inner: bool = False,
         **kwargs: Any,
     ) -> None:
         _check_order(order, anneal_steps)
@@ -98,6 +107,7 @@ class MAML(GradientLearner):
             adapt=adapt,
             statistics=statistics,
             evaluation_steps=evaluation_steps,
+            checkpoint_inner=checkpoint_inner,
             **kwargs,
         )
         self.order = order
@@ -107,6 +117,8 @@ class MAML(GradientLearner):
         if head_init == "prototypes":
             self._prototype_head = PrototypeHead(network, self._adapted_variables())
         self.supports_jit = self.n_outputs is not None
+        self.per_step_statistics = per_step_statistics
+        self._step_statistics = self._create_step_statistics() if per_step_statistics else []
 
     def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs) -> None:
         if jit_compile is True and self.order != 1:
@@ -126,16 +138,22 @@ class MAML(GradientLearner):
         with tf.GradientTape() as tape:
             x, y = self._support(*episode.support)
             path = self._weights_path(x, y, training=True, order=order)
-            after = path[1:] if self.multi_step_loss else path[-1:]
-            passes = [self._training_query(episode, weights, x) for weights in after]
+            steps = range(len(path))
+            counted = steps[1:] if self.multi_step_loss else steps[-1:]
+            passes = [self._training_query(episode, path[k], x, step=k) for k in counted]
             loss = self._weighted_loss([loss for _, _, loss in passes])
         gradients = tape.gradient(loss, self._trainable_tensors(), unconnected_gradients="zero")
         gradients = tuple(tf.convert_to_tensor(g) for g in gradients)
         outputs, moments, _ = passes[-1]
+        if self.per_step_statistics:
+            others = [k for k in steps if k not in counted]
+            passes = [self._training_query(episode, path[k], x, step=k) for k in others] + passes
+            of_steps = zip(*[moments for _, moments, _ in passes], strict=True)
+            moments = tuple(tf.stack(values) for values in of_steps)
         return OuterStep(outputs, loss, gradients, moments)
 
-    def _training_query(self, episode, weights, support_x):
-        state = self._adapted(weights, support_x)
+    def _training_query(self, episode, weights, support_x, *, step):
+        state = self._adapted(weights, support_x, step=step)
         outputs, moments = self.query_pass(state, episode.inputs["query_x"], training=True)
         return outputs, moments, self._episode_loss(episode, outputs, training=True)
 
@@ -174,8 +192,41 @@ class MAML(GradientLearner):
         outputs, moments = self._prototype_head.network_pass(values, x, **options)
         return tf.cast(outputs, self.variable_dtype), moments
 
+    def _adapted(self, weights, support_x, *, step):
+        if not self.per_step_statistics:
+            return super()._adapted(weights, support_x, step=step)
+        step = min(step, self.inner_steps)
+        moments = tuple(tf.convert_to_tensor(v)[step] for v in self._step_statistics)
+        return AdaptedNetwork(tuple(weights), moments)
+
+    def _create_step_statistics(self) -> list[keras.Variable]:
+        if self.statistics != "running":
+            raise ValueError(
+                '`per_step_statistics` needs `statistics="running"`: other statistics are those of '
+                f"the episode at each step anyway. Received: statistics={self.statistics!r}."
+            )
+        return [
+            self.add_weight(
+                shape=(self.inner_steps + 1, *v.shape),
+                dtype=v.dtype,
+                initializer=lambda shape, dtype, v=v: tf.broadcast_to(tf.cast(v, dtype), shape),
+                trainable=False,
+                name=f"{v.name}_of_steps",
+            )
+            for v in moving_statistics(self.network)
+        ]
+
+    def _moving_statistics(self) -> list[keras.Variable]:
+        return self._step_statistics or super()._moving_statistics()
+
     def get_config(self) -> dict[str, Any]:
-        names = ("order", "anneal_steps", "multi_step_loss", "head_init")
+        names = (
+            "order",
+            "anneal_steps",
+            "multi_step_loss",
+            "head_init",
+            "per_step_statistics",
+        )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

@@ -76,7 +76,7 @@ class Reptile(GradientLearner):
     def outer_gradients(self, episode: Episode) -> OuterStep:
         x, y = self._support(*episode.support)
         path = self._weights_path(x, y, training=True, order=1)
-        state = self._adapted(path[-1], x)
+        state = self._adapted(path[-1], x, step=self.inner_steps)
         outputs, moments = self.query_pass(state, episode.inputs["query_x"], training=True)
         loss = self._episode_loss(episode, outputs, training=True)
         moved = {
