@@ -223,7 +223,8 @@ def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) 
         source: `Examples` or a task family.
         part: `"train"` or `"validation"`.
         options: parsed options.
-        **sizes: arguments of `tfmeta.data.episode_dataset`.
+        **sizes: arguments of `tfmeta.data.episode_dataset`; `n_shot` is `options.n_shot` unless it
+            is given.
 
     Returns:
         A dataset of episode batches; infinite for `"train"`.
@@ -233,9 +234,8 @@ def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) 
     """
     seed = options.seed * _SEED_STRIDE + _PART_SEEDS[part]
     limit = {} if part == "train" else {"n_episodes": options.n_validation}
-    return data.episode_dataset(
-        source, n_tasks=options.n_tasks, seed=seed, n_shot=options.n_shot, **limit, **sizes
-    )
+    sizes = {"n_shot": options.n_shot, **limit, **sizes}
+    return data.episode_dataset(source, n_tasks=options.n_tasks, seed=seed, **sizes)
 
 
 def frozen_episodes(
@@ -277,6 +277,7 @@ def fit(
     options: argparse.Namespace,
     *,
     metrics: Sequence[str] = (),
+    optimizer: keras.optimizers.Optimizer | None = None,
 ) -> Trained:
     """Compiles and trains a learner, and returns the epoch that did best on validation.
 
@@ -288,6 +289,7 @@ def fit(
         validation: validation episodes, or None.
         options: parsed options: steps, epochs, learning rate, folder.
         metrics: as in `compile`.
+        optimizer: of the outer loop; None for Adam with a cosine decay of the learning rate.
 
     Returns:
         The learner of the epoch with the lowest validation loss, or of the last one, and the
@@ -299,10 +301,12 @@ def fit(
     start = time.perf_counter()
     path = os.path.join(options.run, "learner.keras")
     chosen = {} if validation is None else {"monitor": "val_loss", "save_best_only": True}
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
+    if optimizer is None:
+        rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
+        optimizer = keras.optimizers.Adam(rate)
     steps_per_epoch = max(1, options.steps // options.epochs)
     learner.compile(
-        keras.optimizers.Adam(rate),
+        optimizer,
         metrics=list(metrics),
         # Small steps are done sooner than Python gets from one to the next.
         steps_per_execution=min(options.steps_per_execution, steps_per_epoch),

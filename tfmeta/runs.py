@@ -28,15 +28,19 @@ class Run:
     Args:
         options: the recipe's parsed options; `options.run` is the folder.
         trained: what `tfmeta.cli.fit` returned.
+        method: name of the method in the record; None for that of the learner's class.
 
     Example:
         >>> run = Run(options, cli.fit(learner, train, validation, options))
         >>> run.evaluate(episodes, "5way_1shot")  # doctest: +SKIP
     """
 
-    def __init__(self, options: argparse.Namespace, trained: cli.Trained) -> None:
+    def __init__(
+        self, options: argparse.Namespace, trained: cli.Trained, *, method: str | None = None
+    ) -> None:
         self.options = options
         self.learner, history, self.minutes = trained
+        self.method = type(self.learner).__name__ if method is None else method
         self.reports: dict[str, EpisodeReport] = {}
         self.controls: dict[str, EpisodeReport] = {}
         plots.plot_history(history, save=self._path("training.png"))
@@ -140,7 +144,7 @@ class Run:
         return {
             "recipe": self.options.recipe,
             "command": self.options.command,
-            "learner": type(self.learner).__name__,
+            "learner": self.method,
             "options": {k: v for k, v in vars(self.options).items() if k not in _NOT_OPTIONS},
             "seed": self.options.seed,
             "minutes": round(self.minutes, 1),

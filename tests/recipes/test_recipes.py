@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfmeta import cli
+from tfmeta.inner_loop import MetaSGD
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 TINY_CLASSES = (
@@ -98,13 +99,33 @@ def test_train_on_validation_too(pictures, tmp_path):
     assert {n.split("/rot")[0] for n in test.class_names} == set(split["test"])
 
 
-def test_sinusoid_recipe(tmp_path):
+@pytest.mark.parametrize(("method", "n_shot", "steps"), [("maml", 10, 10), ("reptile", 5, 2)])
+def test_sinusoid_recipe(method, n_shot, steps, tmp_path):
     run = tmp_path / "run"
     name = "few_shot/sinusoid_maml.py"
-    reports = load(name).main([*TINY[name].split(), "--run", str(run)])
-    assert set(reports) == {f"sinusoid_10shot_{k}step" for k in (1, 5, 10)}
-    assert (run / "regression_sinusoid_10shot.png").stat().st_size > 0
+    arguments = [*TINY[name].split(), "--method", method, "--n-shot", str(n_shot)]
+    arguments += ["--run", str(run), "--evaluation-steps", "1", str(steps)]
+    module = load(name)
+    reports = module.main(arguments)
+    assert set(reports) == {f"sinusoid_{n_shot}shot_{k}step" for k in (1, steps)}
+    assert (run / f"regression_sinusoid_{n_shot}shot.png").stat().st_size > 0
     assert len({report.episode_hash for report in reports.values()}) == 1
+    record = json.loads((run / "results.json").read_text())
+    assert record["learner"] == module.NAMES[method]
+    assert record["options"]["train_shot"] == (50 if method == "reptile" else None)
+
+
+def test_sinusoid_methods():
+    module = load("few_shot/sinusoid_maml.py")
+    learners = {}
+    for method in module.NAMES:
+        options = module.parse(["--method", method])
+        learners[method] = module.build_learner(options)
+        assert (module.outer_optimizer(options) is None) == (method != "reptile")
+    assert [learners[m].order for m in ("maml", "fomaml", "meta_sgd")] == [2, 1, 2]
+    assert isinstance(learners["meta_sgd"].update_rule, MetaSGD)
+    assert learners["reptile"].inner_steps * learners["reptile"].inner_batch_size == 50
+    assert [learner.evaluation_steps for learner in learners.values()] == [10, 10, 1, 10]
 
 
 def test_a_run_never_writes_into_another(tmp_path):
