@@ -384,7 +384,9 @@ WITHOUT_RULE = {
     ),
     "groups": (lambda: sequential(PICTURE, L.Conv2D(4, 2, groups=2, name="c")), ["c (Conv2D)"]),
     "masking": (
-        lambda: sequential((5,), L.Embedding(7, 3, mask_zero=True, name="words"), L.LSTM(2, name="rnn")),
+        lambda: sequential(
+            (5,), L.Embedding(7, 3, mask_zero=True, name="words"), L.LSTM(2, name="rnn")
+        ),
         ["words (Embedding)", "rnn (LSTM)"],
     ),
     "dropout": (lambda: sequential(SERIES, L.GRU(2, dropout=0.5, name="gru")), ["gru (GRU)"]),

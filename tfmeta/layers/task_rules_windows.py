@@ -1,15 +1,14 @@
 """Rules of the task axis for layers that slide a window: convolution and max pooling.
 
-A window is taken apart into its positions, each a strided slice of the input: slices have exact
-derivatives of every order and compile under XLA, which patches of `tf.image.extract_patches` have
-not and max pooling does not.
+A window is taken apart into strided slices of the input, axis by axis. Slices have exact
+derivatives of every order and compile under XLA: the gradient of `tf.image.extract_patches` does
+not compile, and the second derivative of max pooling is wrong there.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import keras
@@ -20,89 +19,88 @@ from tfmeta.layers.task_rules import TaskPass, TaskRule, bias_of, sizes
 
 def window_slices(
     x: tf.Tensor,
-    window: Sequence[int],
+    axis: int,
+    window: int,
     *,
-    strides: Sequence[int],
-    dilation: Sequence[int] | None = None,
+    stride: int = 1,
+    dilation: int = 1,
     padding: str = "valid",
     fill: Any = 0,
 ) -> list[tf.Tensor]:
-    """What a sliding window sees, one tensor for each position in the window.
+    """What a window that slides along one axis sees, a tensor for each position in the window.
 
     Args:
-        x: `[batch, *space, channels]`, with as many axes of space as the window has.
-        window: size of the window in each axis.
-        strides: step of the window in each axis.
-        dilation: distance of its positions in each axis; None for 1.
+        x: `[batch, *space, channels]`.
+        axis: the axis along which the window slides.
+        window: the number of its positions.
+        stride: step of the window.
+        dilation: distance of its positions.
         padding: `"valid"`, `"same"` or `"causal"` (all of it in front).
         fill: the value of the padding.
 
     Returns:
-        Tensors `[batch, *positions, channels]`, in row-major order of the window.
+        `window` tensors of the shape of `x` but for `axis`.
 
     Raises:
-        ValueError: for a size of space that is not known.
+        ValueError: for an axis whose size is not known.
 
     Example:
-        >>> first, second = window_slices(tf.constant([[[1], [2], [3]]]), [2], strides=[1])
+        >>> first, second = window_slices(tf.constant([[[1], [2], [3]]]), 1, 2)
         >>> first.numpy().ravel(), second.numpy().ravel()
         (array([1, 2], dtype=int32), array([2, 3], dtype=int32))
     """
-    dilation = dilation or [1] * len(window)
-    spans = [(size - 1) * step + 1 for size, step in zip(window, dilation, strict=True)]
-    x = _padded(x, spans, strides, padding, fill)
-    counts = [
-        (size - span) // stride + 1
-        for size, span, stride in zip(x.shape[1:-1], spans, strides, strict=True)
-    ]
-    slices = []
-    for position in itertools.product(*map(range, window)):
-        starts = [i * step for i, step in zip(position, dilation, strict=True)]
-        cut = [
-            slice(start, start + (count - 1) * stride + 1, stride)
-            for start, count, stride in zip(starts, counts, strides, strict=True)
-        ]
-        slices.append(x[(slice(None), *cut)])
-    return slices
-
-
-def _padded(
-    x: tf.Tensor, spans: Sequence[int], strides: Sequence[int], padding: str, fill: Any
-) -> tf.Tensor:
-    space = x.shape[1:-1]
-    if not space.is_fully_defined():
+    if x.shape[axis] is None:
         raise ValueError(
             "Convolution and pooling with a task axis need inputs of a known size. Received: "
             f"an input of shape {x.shape}. Give inputs of a fixed size, or map over the tasks."
         )
+    span = (window - 1) * dilation + 1
+    front, back = _pads(x.shape[axis], span, stride, padding)
+    if front or back:
+        pads = [(front, back) if i == axis else (0, 0) for i in range(x.shape.rank)]
+        x = tf.pad(x, pads, constant_values=fill)
+    n_steps = (x.shape[axis] - span) // stride
+    before = (slice(None),) * axis
+    starts = [position * dilation for position in range(window)]
+    return [x[(*before, slice(start, start + n_steps * stride + 1, stride))] for start in starts]
+
+
+def _pads(size: int, span: int, stride: int, padding: str) -> tuple[int, int]:
     if padding == "causal":
-        pads = [(span - 1, 0) for span in spans]
-    elif padding == "same":
-        totals = [
-            max((-(-size // stride) - 1) * stride + span - size, 0)
-            for size, stride, span in zip(space, strides, spans, strict=True)
-        ]
-        pads = [(total // 2, total - total // 2) for total in totals]
-    else:
-        pads = []
-    if not any(map(any, pads)):
-        return x
-    return tf.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
+        return span - 1, 0
+    if padding == "valid":
+        return 0, 0
+    n_steps = -(-size // stride) - 1
+    total = max(n_steps * stride + span - size, 0)
+    return total // 2, total - total // 2
 
 
-def _slices(layer: keras.Layer, x: tf.Tensor) -> list[tf.Tensor]:
-    return window_slices(
-        x,
-        layer.kernel_size,
-        strides=layer.strides,
-        dilation=layer.dilation_rate,
-        padding=layer.padding,
-    )
+def _patches(layer: Any, x: tf.Tensor) -> tf.Tensor:
+    """`[batch, *positions, window * channels]`, the window with its last axis first."""
+    for i, size in enumerate(layer.kernel_size):
+        slices = window_slices(
+            x,
+            i + 1,
+            size,
+            stride=layer.strides[i],
+            dilation=layer.dilation_rate[i],
+            padding=layer.padding,
+        )
+        x = tf.concat(slices, axis=-1)
+    return x
+
+
+def _kernel(layer: Any, task: TaskPass) -> tf.Tensor:
+    """`[tasks or 1, window, channels, filters]`, the window in the order of the patches."""
+    kernel = task.value(layer.kernel, layer.compute_dtype)
+    rank = len(layer.kernel_size)
+    kernel = tf.transpose(kernel, [0, *range(rank, 0, -1), rank + 1, rank + 2])
+    window = math.prod(layer.kernel_size)
+    return tf.reshape(kernel, [sizes(kernel)[0], window, *kernel.shape[-2:]])
 
 
 def _convolution(layer: keras.layers.Conv2D, x: tf.Tensor, task: TaskPass) -> tf.Tensor:
-    kernel = task.value(layer.kernel, layer.compute_dtype)
-    patches = tf.concat(_slices(layer, x), axis=-1)
+    patches, kernel = _patches(layer, x), _kernel(layer, task)
     kernel = tf.reshape(kernel, [sizes(kernel)[0], patches.shape[-1], layer.filters])
     return layer.activation(task.linear(patches, kernel, bias_of(layer, task)))
 
@@ -110,25 +108,31 @@ def _convolution(layer: keras.layers.Conv2D, x: tf.Tensor, task: TaskPass) -> tf
 def _depthwise_convolution(
     layer: keras.layers.DepthwiseConv2D, x: tf.Tensor, task: TaskPass
 ) -> tf.Tensor:
-    channels, depth = x.shape[-1], layer.depth_multiplier
-    slices = _slices(layer, x)
-    kernel = task.value(layer.kernel, layer.compute_dtype)
-    kernel = tf.reshape(kernel, [sizes(kernel)[0], len(slices), 1, channels, depth])
-    shape = [task.n_tasks, -1, channels, 1]
-    y = tf.add_n([tf.reshape(s, shape) * kernel[:, i] for i, s in enumerate(slices)])
+    patches, kernel = _patches(layer, x), _kernel(layer, task)
+    (_, window, channels, depth), positions = kernel.shape, sizes(patches)[:-1]
+    flat = tf.reshape(patches, [task.n_tasks, -1, window, channels, 1])
+    y = tf.add_n([flat[:, :, i] * kernel[:, None, i] for i in range(window)])
     y = tf.reshape(y, [task.n_tasks, -1, channels * depth])
     bias = bias_of(layer, task)
     if bias is not None:
         y = y + bias[:, None]
-    return layer.activation(tf.reshape(y, [*sizes(slices[0])[:-1], channels * depth]))
+    return layer.activation(tf.reshape(y, [*positions, channels * depth]))
 
 
 def _max_pooling(layer: keras.layers.MaxPooling2D, x: tf.Tensor, task: TaskPass) -> tf.Tensor:
-    slices = window_slices(
-        x, layer.pool_size, strides=layer.strides, padding=layer.padding, fill=x.dtype.min
-    )
-    # Of equal values the first is taken, here and in the kernel: the gradient is the same.
-    return functools.reduce(tf.maximum, slices)
+    # The last axis first: of equal values the first in the window gets the gradient, as in the
+    # stock layer.
+    for i in reversed(range(len(layer.pool_size))):
+        slices = window_slices(
+            x,
+            i + 1,
+            layer.pool_size[i],
+            stride=layer.strides[i],
+            padding=layer.padding,
+            fill=x.dtype.min,
+        )
+        x = functools.reduce(tf.maximum, slices)
+    return x
 
 
 def _is_channels_last(layer: Any) -> bool:
