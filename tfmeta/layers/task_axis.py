@@ -224,8 +224,11 @@ def _takes_any_batch(layer: keras.Layer) -> bool:
 
 def _is_along_examples(node: Any) -> bool:
     """Whether an operation of `keras.ops` leaves the batch axis alone, by its shapes and axes."""
-    if any(len(x.shape) == 0 or x.shape[0] is not None for x in node.outputs):
-        return False
+    n_free = max(x.shape.count(None) for x in node.input_tensors)
+    for x in node.outputs:
+        # More free axes than before: the batch met itself, as in a matrix of similarities.
+        if not x.shape or x.shape[0] is not None or x.shape.count(None) > n_free:
+            return False
     axes = getattr(node.operation, "axis", -1)
     rank = max(len(x.shape) for x in node.input_tensors)
     axes = axes if isinstance(axes, (list, tuple)) else [axes]
