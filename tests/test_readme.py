@@ -57,6 +57,13 @@ def test_train_and_serve(tmp_path, monkeypatch):
     exec(small(block("last.keras")), {**names, "train": names["train"]})
 
 
+def test_own_update_rule_adapts():
+    names = {"keras": keras, "tf": tf, "tfmeta": tfmeta, "conv4": conv4}
+    exec(block("class SignDescent"), names)
+    state = names["learner"].adapt(np.zeros((5, 28, 28, 1), "uint8"), np.arange(5))
+    assert len(state.weights) == len(names["learner"].network.trainable_variables)
+
+
 def test_own_learner_fits_and_exports(tmp_path):
     names = {"tfmeta": tfmeta, "tf": tf, "conv4": lambda: conv4((16, 16, 1), filters=4)}
     exec(block("class NearestSupport"), names)

@@ -327,6 +327,8 @@ def fit_classes(
     train: data.Examples,
     validation: data.Examples | None,
     options: argparse.Namespace,
+    *,
+    optimizer: keras.optimizers.Optimizer | None = None,
 ) -> Trained:
     """As `fit`, on episodes of labelled examples.
 
@@ -335,6 +337,7 @@ def fit_classes(
         train: examples of the training classes.
         validation: examples of the validation classes, or None.
         options: parsed options, those of `add_class_options` among them.
+        optimizer: of the outer loop; None for Adam with a cosine decay of the learning rate.
 
     Returns:
         What `fit` returns.
@@ -351,4 +354,5 @@ def fit_classes(
         None if validation is None else episodes(validation, "validation", options, **test_sizes),
         options,
         metrics=["accuracy"],
+        optimizer=optimizer,
     )

@@ -81,6 +81,25 @@ def test_class_recipe(name, pictures, tmp_path):
     assert names.shape == [2]
 
 
+@pytest.mark.parametrize(
+    "method", ["anil", "maml_plus_plus", "proto_maml", "implicit_maml", "reptile"]
+)
+def test_methods_of_the_maml_recipe(method, pictures, tmp_path):
+    arguments = f"{TINY['few_shot/maml.py']} --data {pictures} --rotate all --method {method}"
+    record = tmp_path / "record.json"
+    places = ["--run", str(tmp_path / "run"), "--record", str(record)]
+    reports = load("few_shot/maml.py").main([*arguments.split(), *places])
+    assert reports["3way_1shot"].name == method
+    assert json.loads(record.read_text())["learner"] == load("few_shot/maml.py").METHODS[method][0]
+
+
+def test_every_method_of_the_maml_recipe_builds():
+    recipe = load("few_shot/maml.py")
+    for method in recipe.METHODS:
+        options = recipe.parse(["--method", method, "--n-way", "3"])
+        assert recipe.build_learner((16, 16, 1), options).name == method
+
+
 def test_train_on_validation_too(pictures, tmp_path):
     arguments = f"{TINY['few_shot/prototypical.py']} --data {pictures} --rotate all".split()
     arguments += ["--train-on", "trainval"]

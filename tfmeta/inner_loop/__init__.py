@@ -5,7 +5,7 @@ from tfmeta.inner_loop.learned_rules import LayerStepRates, MetaCurvature, MetaS
 from tfmeta.inner_loop.loop import inner_loop, inner_step
 from tfmeta.inner_loop.momentum_rules import Adam, Momentum, RMSprop
 from tfmeta.inner_loop.selection import select_variables
-from tfmeta.inner_loop.stateless import episode_draws, stateless_call
+from tfmeta.inner_loop.stateless import episode_draws, folded_seeds, stateless_call
 from tfmeta.inner_loop.update_rules import GradientDescent, UpdateRule, get_update_rule
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "UpdateRule",
     "clip_by_norm",
     "episode_draws",
+    "folded_seeds",
     "get_update_rule",
     "inner_loop",
     "inner_step",

@@ -44,7 +44,19 @@ def episode_draws(seed: tf.Tensor) -> Iterator[None]:
         _DRAWS.seed, _DRAWS.n_passes = before
 
 
-def _folded_seeds(network: keras.Model) -> list[tuple[keras.Variable, tf.Tensor]]:
+def folded_seeds(network: keras.Model) -> list[tuple[keras.Variable, tf.Tensor]]:
+    """The seed states of a network's random layers, for one pass of the episode in scope.
+
+    Args:
+        network: a built Keras model.
+
+    Returns:
+        Pairs of a seed variable and its value; none outside of `episode_draws`.
+
+    Example:
+        >>> folded_seeds(keras.Sequential([keras.Input((1,)), keras.layers.Dropout(0.5)]))
+        []
+    """
     if _DRAWS.seed is None:
         return []
     _DRAWS.n_passes += 1
@@ -88,7 +100,7 @@ def stateless_call(
         >>> float(outputs[0, 0])
         3.0
     """
-    scope = keras.StatelessScope(state_mapping=[*values, *_folded_seeds(network)])
+    scope = keras.StatelessScope(state_mapping=[*values, *folded_seeds(network)])
     with scope:
         outputs = network(x, training=training)
     return outputs, tuple(_value_after(scope, variable) for variable in read)

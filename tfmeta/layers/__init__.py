@@ -1,4 +1,4 @@
-"""Keras layers: normalisation that is exact at second order."""
+"""Keras layers: normalisation that is exact at second order, and calls with a task axis."""
 
 from tfmeta.layers.exact import moving_statistics, use_exact_layers
 from tfmeta.layers.normalization import (
@@ -7,11 +7,14 @@ from tfmeta.layers.normalization import (
     LayerNormalization,
     normalize_by,
 )
+from tfmeta.layers.task_axis import call_with_task_axis, layers_without_rule
 
 __all__ = [
     "BatchNormalization",
     "GroupNormalization",
     "LayerNormalization",
+    "call_with_task_axis",
+    "layers_without_rule",
     "moving_statistics",
     "normalize_by",
     "use_exact_layers",

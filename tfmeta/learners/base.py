@@ -166,21 +166,8 @@ class EpisodicLearner(EpisodicModel):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, query_y, weight = self._unpack(data)
 
-        def learn(task: Mapping[str, Any]) -> OuterStep:
-            episode, restore = real_queries(task)
-            step = self.outer_gradients(episode)
-            return step._replace(outputs=restore(self._pad_ways(step.outputs, n_way)))
-
-        n_way = self._batch_n_way(inputs)
         variables = self.trainable_variables
-        spec = OuterStep(
-            self._output_spec(inputs),
-            tf.TensorSpec([], self.variable_dtype),
-            tuple(tf.TensorSpec(v.shape, v.dtype) for v in variables),
-            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
-        )
-        elements = self._elements(inputs, query_y, weight)
-        steps = self._map(learn, elements, spec, step=self.optimizer.iterations)
+        steps = self._outer_steps(self._elements(inputs, query_y, weight))
         gradients = [tf.reduce_mean(g, axis=0) for g in steps.gradients]
         gradients = require_finite(steps, gradients, episode_numbers(inputs))
         # The step counter and the moving statistics wait for the check as the weights do.
@@ -329,6 +316,24 @@ class EpisodicLearner(EpisodicModel):
         elements = {**inputs, "query_y": query_y}
         return elements if weight is None else {**elements, "sample_weight": weight}
 
+    def _outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
+        """The outer steps of all tasks, stacked."""
+        inputs = {k: v for k, v in elements.items() if k not in ("query_y", "sample_weight")}
+        n_way = self._batch_n_way(inputs)
+
+        def learn(task: Mapping[str, Any]) -> OuterStep:
+            episode, restore = real_queries(task)
+            step = self.outer_gradients(episode)
+            return step._replace(outputs=restore(self._pad_ways(step.outputs, n_way)))
+
+        spec = OuterStep(
+            self._output_spec(inputs),
+            tf.TensorSpec([], self.variable_dtype),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self.trainable_variables),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
+        )
+        return self._map(learn, elements, spec, step=self.optimizer.iterations)
+
     def _map(
         self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any, *, step: Any = 0
     ) -> Any:
@@ -336,7 +341,7 @@ class EpisodicLearner(EpisodicModel):
 
         Random layers draw anew for every task and, where `step` is given, for every step.
         """
-        seeds = episode_numbers(elements) + _STEP_STRIDE * tf.cast(step, "int64")
+        seeds = self._draws(elements, step)
 
         def with_draws(element: tuple[Mapping[str, tf.Tensor], tf.Tensor]) -> Any:
             task, seed = element
@@ -345,6 +350,10 @@ class EpisodicLearner(EpisodicModel):
 
         with restored_variable_scope():
             return tf.map_fn(with_draws, (dict(elements), seeds), fn_output_signature=spec)
+
+    def _draws(self, elements: Mapping[str, tf.Tensor], step: Any) -> tf.Tensor:
+        """A seed of random layers for every task `[tasks]`."""
+        return episode_numbers(elements) + _STEP_STRIDE * tf.cast(step, "int64")
 
     def _episode_loss(self, episode: Episode, outputs: tf.Tensor, *, training: bool) -> tf.Tensor:
         loss = self.compute_loss(

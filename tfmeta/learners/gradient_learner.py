@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfmeta.functional import episode_loss
-from tfmeta.inner_loop import UpdateRule, get_update_rule, inner_loop, select_variables
+from tfmeta.inner_loop import (
+    UpdateRule,
+    episode_draws,
+    folded_seeds,
+    get_update_rule,
+    inner_loop,
+    select_variables,
+)
 from tfmeta.inner_loop.selection import Selection
-from tfmeta.layers import moving_statistics
+from tfmeta.layers import call_with_task_axis, layers_without_rule, moving_statistics
 from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
+from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.passes import Moments, network_pass, query_source
+from tfmeta.learners.task_axis import (
+    ENGINES,
+    OfEveryTask,
+    TaskCopies,
+    all_tasks_at_once,
+    task_copies,
+)
+
+_LOGGER = logging.getLogger("tfmeta")
 
 
 class AdaptedNetwork(NamedTuple):
@@ -41,6 +59,11 @@ class GradientLearner(EpisodicLearner):
         evaluation_steps: gradient steps outside of training; None for `inner_steps`.
         checkpoint_inner: whether the outer gradient computes every inner step again instead of
             keeping its activations: peak memory nearly flat in `inner_steps`, for more time.
+        engine: how training computes the tasks of a batch. `"mapped"`: each by itself, side by
+            side on the cores. `"vectorized"`: all at once, with the task axis carried through the
+            layers, for accelerators; where a layer or an option does not allow it, mapped, with a
+            line of the log that says why. `"auto"`: vectorized on an accelerator, else mapped;
+            `active_engine` tells.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -60,8 +83,10 @@ class GradientLearner(EpisodicLearner):
         statistics: str,
         evaluation_steps: int | None,
         checkpoint_inner: bool = False,
+        engine: str = "auto",
         **kwargs: Any,
     ) -> None:
+        checks.check_choice("engine", engine, ENGINES)
         checks.check_positive("inner_steps", inner_steps)
         if evaluation_steps is not None:
             checks.check_positive("evaluation_steps", evaluation_steps)
@@ -71,6 +96,7 @@ class GradientLearner(EpisodicLearner):
         self.adapted = adapt
         self.evaluation_steps = evaluation_steps
         self.checkpoint_inner = checkpoint_inner
+        self.engine = engine
         self.update_rule = get_update_rule(update_rule)
         self.update_rule.create_weights(self._adapted_variables(), inner_steps)
         self._path_trackers = {
@@ -109,6 +135,51 @@ class GradientLearner(EpisodicLearner):
     def n_outputs(self) -> int | None:
         return self.network.output_shape[-1]
 
+    @property
+    def active_engine(self) -> str:
+        """The engine that `engine` comes to on this machine."""
+        if self.engine != "auto":
+            return self.engine
+        accelerators = [d for d in tf.config.list_physical_devices() if d.device_type != "CPU"]
+        return "vectorized" if accelerators else "mapped"
+
+    # ----- all tasks at once ----------------------------------------------------------------
+
+    def _outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
+        if self.active_engine == "mapped":
+            return super()._outer_steps(elements)
+        obstacles = self._obstacles(elements)
+        if obstacles:
+            _LOGGER.warning("%s: mapped, not vectorized, because of %s.", self.name, obstacles)
+            return super()._outer_steps(elements)
+        support_x = elements["support_x"]
+        n_tasks = support_x.shape[0] or tf.shape(support_x)[0]
+        inputs = {key: elements[key] for key in checks.REQUIRED}
+        draws = self._draws(elements, self.optimizer.iterations)
+        copies = TaskCopies(self.trainable_variables, n_tasks)
+        with all_tasks_at_once(copies), episode_draws(draws[0]):
+            return self.outer_gradients(Episode(inputs, elements["query_y"], None))
+
+    def _obstacles(self, elements: Mapping[str, tf.Tensor]) -> list[str]:
+        """What keeps the tasks from being computed at once."""
+        padding = [key for key in ("support_mask", "sample_weight") if key in elements]
+        return [*padding, *layers_without_rule(self.network, self.network.trainable_variables)]
+
+    def _trainable_tensors(self) -> list[Any]:
+        copies = task_copies()
+        return super()._trainable_tensors() if copies is None else copies.tensors
+
+    def _episode_loss(self, episode: Episode, outputs: tf.Tensor, *, training: bool) -> tf.Tensor:
+        if task_copies() is None:
+            return super()._episode_loss(episode, outputs, training=training)
+        loss_of_one_task = super()._episode_loss
+
+        def loss(task: tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            inputs, query_y, outputs = task
+            return loss_of_one_task(Episode(inputs, query_y, None), outputs, training=training)
+
+        return tf.vectorized_map(loss, (episode.inputs, episode.query_y, outputs))
+
     # ----- parts ----------------------------------------------------------------------------
 
     def _steps(self, training: bool) -> int:
@@ -116,7 +187,13 @@ class GradientLearner(EpisodicLearner):
 
     def _support(self, x: Any, y: Any, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The support set without padding, its labels or targets fitting the network."""
-        x, y = self.support_examples(x, y, mask)
+        if task_copies() is None:
+            x, y = self.support_examples(x, y, mask)
+        else:
+            x, y = (
+                self.network_input(x),
+                y if y.dtype.is_integer else tf.cast(y, self.variable_dtype),
+            )
         if not y.dtype.is_integer:
             if y.shape[-1] != self.n_outputs:
                 raise ValueError(
@@ -129,7 +206,9 @@ class GradientLearner(EpisodicLearner):
     def _support_loss(self, weights: Sequence[tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Cross-entropy or mean squared error of the support under given weights."""
         outputs, _ = self._network_pass(weights, x, source="batch", training=True)
-        return episode_loss(y, outputs)
+        copies = task_copies()
+        # The sum over the tasks, whose derivative is that of each task in its own weights.
+        return episode_loss(y, outputs) * (1 if copies is None else copies.n_tasks)
 
     def _inner_loss(
         self,
@@ -145,16 +224,21 @@ class GradientLearner(EpisodicLearner):
 
     def _initial_weights(self, x: tf.Tensor, y: tf.Tensor) -> list[tf.Tensor]:
         """The weights that the inner loop starts from."""
-        return [tf.convert_to_tensor(v.value) for v in self._adapted_variables()]
+        copies = task_copies()
+        variables = self._adapted_variables()
+        if copies is None:
+            return [tf.convert_to_tensor(v.value) for v in variables]
+        return [copies.of(v) for v in variables]
 
     def _weights_path(
         self, x: tf.Tensor, y: tf.Tensor, *, training: bool = False, order: int = 2
     ) -> list[list[tf.Tensor]]:
         start = self._initial_weights(x, y)
+        copies = task_copies()
         return inner_loop(
             lambda weights, step: self._inner_loss(weights, start, x, y, step=step),
             start,
-            rule=self.update_rule,
+            rule=self.update_rule if copies is None else OfEveryTask(self.update_rule, copies),
             inner_steps=self._steps(training),
             order=order,
             checkpoint=self.checkpoint_inner and training,
@@ -164,8 +248,16 @@ class GradientLearner(EpisodicLearner):
         self, weights: Sequence[tf.Tensor], x: tf.Tensor, **options: Any
     ) -> tuple[tf.Tensor, Moments]:
         """Outputs under adapted weights, and the moving statistics; options of `network_pass`."""
-        values = zip(self._adapted_variables(), weights, strict=True)
-        outputs, moments = network_pass(self.network, x, values=values, **options)
+        values = list(zip(self._adapted_variables(), weights, strict=True))
+        copies = task_copies()
+        if copies is None:
+            outputs, moments = network_pass(self.network, x, values=values, **options)
+        else:
+            given = {id(v) for v, _ in values}
+            others = [v for v in self.network.trainable_variables if id(v) not in given]
+            values += [(v, copies.of(v)) for v in others]
+            seeds = folded_seeds(self.network)
+            outputs, moments = call_with_task_axis(self.network, x, values, shared=seeds, **options)
         return tf.cast(outputs, self.variable_dtype), moments
 
     def _adapted(
@@ -181,6 +273,6 @@ class GradientLearner(EpisodicLearner):
         return select_variables(self.network, self.adapted)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("inner_steps", "evaluation_steps", "checkpoint_inner")
+        names = ("inner_steps", "evaluation_steps", "checkpoint_inner", "engine")
         config = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **config, "adapt": self.adapted}

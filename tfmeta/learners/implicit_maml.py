@@ -102,6 +102,9 @@ class ImplicitMAML(GradientLearner):
         )
         return OuterStep(outputs, loss, gradients, moments)
 
+    def _obstacles(self, elements):
+        return [*super()._obstacles(elements), "the conjugate gradient, which is of one task"]
+
     def _inner_loss(self, weights, start, x, y, *, step):
         distance = [tf.reduce_sum(tf.square(w - s)) for w, s in zip(weights, start, strict=True)]
         return self._support_loss(weights, x, y) + 0.5 * self.proximal * tf.add_n(distance)

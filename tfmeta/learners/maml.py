@@ -15,6 +15,7 @@ from tfmeta.learners import checks
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.prototype_head import PrototypeHead
+from tfmeta.learners.task_axis import task_copies
 
 _MAX_POOLS = (
     keras.layers.MaxPooling1D,
@@ -63,6 +64,10 @@ class MAML(GradientLearner):
             Training then passes the queries through the network after every step.
         checkpoint_inner: whether the outer gradient computes every inner step again instead of
             keeping its activations: peak memory nearly flat in `inner_steps`, for more time.
+        engine: `"mapped"`: each task of a batch by itself, side by side on the cores;
+            `"vectorized"`: all at once, with the task axis carried through the layers, for
+            accelerators (where a layer or an option does not allow it, mapped, with a line of the
+            log); `"auto"`: vectorized on an accelerator, else mapped; `active_engine` tells.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -94,6 +99,7 @@ class MAML(GradientLearner):
         head_init: str | None = None,
         per_step_statistics: bool = False,
         checkpoint_inner: bool = False,
+        engine: str = "auto",
         **kwargs: Any,
     ) -> None:
         _check_order(order, anneal_steps)
@@ -108,6 +114,7 @@ class MAML(GradientLearner):
             statistics=statistics,
             evaluation_steps=evaluation_steps,
             checkpoint_inner=checkpoint_inner,
+            engine=engine,
             **kwargs,
         )
         self.order = order
@@ -121,7 +128,7 @@ class MAML(GradientLearner):
         self._step_statistics = self._create_step_statistics() if per_step_statistics else []
 
     def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs) -> None:
-        if jit_compile is True and self.order != 1:
+        if jit_compile is True and self.order != 1 and self.active_engine == "mapped":
             _refuse_max_pooling(self.network)
         super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
 
@@ -135,21 +142,24 @@ class MAML(GradientLearner):
         )
 
     def _outer_gradients(self, episode: Episode, order: int) -> OuterStep:
+        sources = self._trainable_tensors()
         with tf.GradientTape() as tape:
+            tape.watch(sources)
             x, y = self._support(*episode.support)
             path = self._weights_path(x, y, training=True, order=order)
             steps = range(len(path))
             counted = steps[1:] if self.multi_step_loss else steps[-1:]
             passes = [self._training_query(episode, path[k], x, step=k) for k in counted]
             loss = self._weighted_loss([loss for _, _, loss in passes])
-        gradients = tape.gradient(loss, self._trainable_tensors(), unconnected_gradients="zero")
+        gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
         gradients = tuple(tf.convert_to_tensor(g) for g in gradients)
         outputs, moments, _ = passes[-1]
         if self.per_step_statistics:
             others = [k for k in steps if k not in counted]
             passes = [self._training_query(episode, path[k], x, step=k) for k in others] + passes
             of_steps = zip(*[moments for _, moments, _ in passes], strict=True)
-            moments = tuple(tf.stack(values) for values in of_steps)
+            axis = 0 if task_copies() is None else 1
+            moments = tuple(tf.stack(values, axis=axis) for values in of_steps)
         return OuterStep(outputs, loss, gradients, moments)
 
     def _training_query(self, episode, weights, support_x, *, step):
@@ -196,8 +206,16 @@ class MAML(GradientLearner):
         if not self.per_step_statistics:
             return super()._adapted(weights, support_x, step=step)
         step = min(step, self.inner_steps)
-        moments = tuple(tf.convert_to_tensor(v)[step] for v in self._step_statistics)
+        copies = task_copies()
+        moments = tuple(
+            tf.convert_to_tensor(v)[step] if copies is None else copies.of(v)[:, step]
+            for v in self._step_statistics
+        )
         return AdaptedNetwork(tuple(weights), moments)
+
+    def _obstacles(self, elements):
+        options = {"head_init": self.head_init, "checkpoint_inner": self.checkpoint_inner}
+        return [*super()._obstacles(elements), *(name for name, on in options.items() if on)]
 
     def _create_step_statistics(self) -> list[keras.Variable]:
         if self.statistics != "running":
@@ -247,5 +265,5 @@ def _refuse_max_pooling(network: keras.Model) -> None:
         raise ValueError(
             "`jit_compile=True` cannot be used for a second-order gradient through max pooling, "
             f"which XLA differentiates wrongly. Received: layers {pools}. Leave `jit_compile` out, "
-            "use `order=1`, or a network that strides instead of pooling."
+            'use `order=1`, `engine="vectorized"`, or a network that strides instead of pooling.'
         )

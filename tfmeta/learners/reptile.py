@@ -12,6 +12,7 @@ from tfmeta.inner_loop.selection import Selection
 from tfmeta.learners import checks
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import GradientLearner
+from tfmeta.learners.task_axis import task_copies
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -84,16 +85,18 @@ class Reptile(GradientLearner):
             for v, start, end in zip(self._adapted_variables(), path[0], path[-1], strict=True)
         }
         gradients = tuple(
-            moved[id(v)] if id(v) in moved else tf.zeros_like(v.value)
-            for v in self.trainable_variables
+            moved[id(v)] if id(v) in moved else tf.zeros_like(tensor)
+            for v, tensor in zip(self.trainable_variables, self._trainable_tensors(), strict=True)
         )
         return OuterStep(outputs, loss, gradients, moments)
 
     def _inner_loss(self, weights, start, x, y, *, step):
         if self.inner_batch_size is None:
             return self._support_loss(weights, x, y)
-        rows = batch_rows(tf.shape(x)[0], self.inner_batch_size, step)
-        return self._support_loss(weights, tf.gather(x, rows), tf.gather(y, rows))
+        axis = 0 if task_copies() is None else 1
+        rows = batch_rows(tf.shape(x)[axis], self.inner_batch_size, step)
+        batch = (tf.gather(t, rows, axis=axis) for t in (x, y))
+        return self._support_loss(weights, *batch)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "inner_batch_size": self.inner_batch_size}
