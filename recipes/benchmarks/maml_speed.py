@@ -101,14 +101,13 @@ def random_batch(options):
 
 def build_learner(options):
     """The learner that is measured."""
-    engine = {} if options.engine == "auto" else {"engine": options.engine}
     learner = tfmeta.learners.MAML(
         conv4(outputs=options.n_way, filters=options.filters, downsampling="stride"),
         update_rule=INNER_RATE,
         inner_steps=options.inner_steps,
         order=options.order,
         statistics="transductive",
-        **engine,
+        engine=options.engine,
     )
     learner.compile(keras.optimizers.Adam(1e-3))
     return learner

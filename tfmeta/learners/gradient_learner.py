@@ -13,24 +13,17 @@ from tfmeta.functional import episode_loss
 from tfmeta.inner_loop import (
     UpdateRule,
     episode_draws,
-    folded_seeds,
     get_update_rule,
     inner_loop,
     select_variables,
 )
 from tfmeta.inner_loop.selection import Selection
-from tfmeta.layers import call_with_task_axis, layers_without_rule, moving_statistics
+from tfmeta.layers import layers_without_rule, moving_statistics
 from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
+from tfmeta.learners.engines import ENGINES, AllTasks, current_engine, use_engine
 from tfmeta.learners.episode import Episode, OuterStep
-from tfmeta.learners.passes import Moments, network_pass, query_source
-from tfmeta.learners.task_axis import (
-    ENGINES,
-    OfEveryTask,
-    TaskCopies,
-    all_tasks_at_once,
-    task_copies,
-)
+from tfmeta.learners.passes import Moments, query_source
 
 _LOGGER = logging.getLogger("tfmeta")
 
@@ -156,8 +149,8 @@ class GradientLearner(EpisodicLearner):
         n_tasks = support_x.shape[0] or tf.shape(support_x)[0]
         inputs = {key: elements[key] for key in checks.REQUIRED}
         draws = self._draws(elements, self.optimizer.iterations)
-        copies = TaskCopies(self.trainable_variables, n_tasks)
-        with all_tasks_at_once(copies), episode_draws(draws[0]):
+        all_tasks = AllTasks(self.trainable_variables, n_tasks)
+        with use_engine(all_tasks), episode_draws(draws[0]):
             return self.outer_gradients(Episode(inputs, elements["query_y"], None))
 
     def _obstacles(self, elements: Mapping[str, tf.Tensor]) -> list[str]:
@@ -166,19 +159,19 @@ class GradientLearner(EpisodicLearner):
         return [*padding, *layers_without_rule(self.network, self.network.trainable_variables)]
 
     def _trainable_tensors(self) -> list[Any]:
-        copies = task_copies()
-        return super()._trainable_tensors() if copies is None else copies.tensors
+        return current_engine().sources(self.trainable_variables)
 
     def _episode_loss(self, episode: Episode, outputs: tf.Tensor, *, training: bool) -> tf.Tensor:
-        if task_copies() is None:
-            return super()._episode_loss(episode, outputs, training=training)
         loss_of_one_task = super()._episode_loss
+        elements = {"inputs": episode.inputs, "query_y": episode.query_y, "outputs": outputs}
+        if episode.sample_weight is not None:
+            elements["weight"] = episode.sample_weight
 
-        def loss(task: tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]) -> tf.Tensor:
-            inputs, query_y, outputs = task
-            return loss_of_one_task(Episode(inputs, query_y, None), outputs, training=training)
+        def loss(task: Mapping[str, Any]) -> tf.Tensor:
+            episode = Episode(task["inputs"], task["query_y"], task.get("weight"))
+            return loss_of_one_task(episode, task["outputs"], training=training)
 
-        return tf.vectorized_map(loss, (episode.inputs, episode.query_y, outputs))
+        return current_engine().of_each(loss, elements)
 
     # ----- parts ----------------------------------------------------------------------------
 
@@ -187,13 +180,7 @@ class GradientLearner(EpisodicLearner):
 
     def _support(self, x: Any, y: Any, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The support set without padding, its labels or targets fitting the network."""
-        if task_copies() is None:
-            x, y = self.support_examples(x, y, mask)
-        else:
-            x, y = (
-                self.network_input(x),
-                y if y.dtype.is_integer else tf.cast(y, self.variable_dtype),
-            )
+        x, y = current_engine().support(self, x, y, mask)
         if not y.dtype.is_integer:
             if y.shape[-1] != self.n_outputs:
                 raise ValueError(
@@ -206,9 +193,7 @@ class GradientLearner(EpisodicLearner):
     def _support_loss(self, weights: Sequence[tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Cross-entropy or mean squared error of the support under given weights."""
         outputs, _ = self._network_pass(weights, x, source="batch", training=True)
-        copies = task_copies()
-        # The sum over the tasks, whose derivative is that of each task in its own weights.
-        return episode_loss(y, outputs) * (1 if copies is None else copies.n_tasks)
+        return current_engine().total(episode_loss(y, outputs))
 
     def _inner_loss(
         self,
@@ -224,21 +209,16 @@ class GradientLearner(EpisodicLearner):
 
     def _initial_weights(self, x: tf.Tensor, y: tf.Tensor) -> list[tf.Tensor]:
         """The weights that the inner loop starts from."""
-        copies = task_copies()
-        variables = self._adapted_variables()
-        if copies is None:
-            return [tf.convert_to_tensor(v.value) for v in variables]
-        return [copies.of(v) for v in variables]
+        return current_engine().values(self._adapted_variables())
 
     def _weights_path(
         self, x: tf.Tensor, y: tf.Tensor, *, training: bool = False, order: int = 2
     ) -> list[list[tf.Tensor]]:
         start = self._initial_weights(x, y)
-        copies = task_copies()
         return inner_loop(
             lambda weights, step: self._inner_loss(weights, start, x, y, step=step),
             start,
-            rule=self.update_rule if copies is None else OfEveryTask(self.update_rule, copies),
+            rule=current_engine().rule(self.update_rule),
             inner_steps=self._steps(training),
             order=order,
             checkpoint=self.checkpoint_inner and training,
@@ -248,16 +228,8 @@ class GradientLearner(EpisodicLearner):
         self, weights: Sequence[tf.Tensor], x: tf.Tensor, **options: Any
     ) -> tuple[tf.Tensor, Moments]:
         """Outputs under adapted weights, and the moving statistics; options of `network_pass`."""
-        values = list(zip(self._adapted_variables(), weights, strict=True))
-        copies = task_copies()
-        if copies is None:
-            outputs, moments = network_pass(self.network, x, values=values, **options)
-        else:
-            given = {id(v) for v, _ in values}
-            others = [v for v in self.network.trainable_variables if id(v) not in given]
-            values += [(v, copies.of(v)) for v in others]
-            seeds = folded_seeds(self.network)
-            outputs, moments = call_with_task_axis(self.network, x, values, shared=seeds, **options)
+        values = zip(self._adapted_variables(), weights, strict=True)
+        outputs, moments = current_engine().network_pass(self.network, x, values, **options)
         return tf.cast(outputs, self.variable_dtype), moments
 
     def _adapted(

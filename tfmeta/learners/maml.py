@@ -12,10 +12,10 @@ from tfmeta.inner_loop import UpdateRule
 from tfmeta.inner_loop.selection import Selection
 from tfmeta.layers import moving_statistics
 from tfmeta.learners import checks
+from tfmeta.learners.engines import current_engine
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.prototype_head import PrototypeHead
-from tfmeta.learners.task_axis import task_copies
 
 _MAX_POOLS = (
     keras.layers.MaxPooling1D,
@@ -158,8 +158,7 @@ class MAML(GradientLearner):
             others = [k for k in steps if k not in counted]
             passes = [self._training_query(episode, path[k], x, step=k) for k in others] + passes
             of_steps = zip(*[moments for _, moments, _ in passes], strict=True)
-            axis = 0 if task_copies() is None else 1
-            moments = tuple(tf.stack(values, axis=axis) for values in of_steps)
+            moments = tuple(tf.stack(values, axis=current_engine().axis) for values in of_steps)
         return OuterStep(outputs, loss, gradients, moments)
 
     def _training_query(self, episode, weights, support_x, *, step):
@@ -206,14 +205,13 @@ class MAML(GradientLearner):
         if not self.per_step_statistics:
             return super()._adapted(weights, support_x, step=step)
         step = min(step, self.inner_steps)
-        copies = task_copies()
-        moments = tuple(
-            tf.convert_to_tensor(v)[step] if copies is None else copies.of(v)[:, step]
-            for v in self._step_statistics
-        )
+        of_steps = current_engine().values(self._step_statistics)
+        moments = tuple(tf.gather(values, step, axis=current_engine().axis) for values in of_steps)
         return AdaptedNetwork(tuple(weights), moments)
 
     def _obstacles(self, elements):
+        # A prototype head has another shape than its variables; what is computed again reads the
+        # task's copies of weights that are not adapted, and their gradient would be lost.
         options = {"head_init": self.head_init, "checkpoint_inner": self.checkpoint_inner}
         return [*super()._obstacles(elements), *(name for name, on in options.items() if on)]
 

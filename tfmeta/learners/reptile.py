@@ -10,9 +10,9 @@ import tensorflow as tf
 from tfmeta.inner_loop import UpdateRule
 from tfmeta.inner_loop.selection import Selection
 from tfmeta.learners import checks
+from tfmeta.learners.engines import current_engine
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import GradientLearner
-from tfmeta.learners.task_axis import task_copies
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -93,7 +93,7 @@ class Reptile(GradientLearner):
     def _inner_loss(self, weights, start, x, y, *, step):
         if self.inner_batch_size is None:
             return self._support_loss(weights, x, y)
-        axis = 0 if task_copies() is None else 1
+        axis = current_engine().axis
         rows = batch_rows(tf.shape(x)[axis], self.inner_batch_size, step)
         batch = (tf.gather(t, rows, axis=axis) for t in (x, y))
         return self._support_loss(weights, *batch)
