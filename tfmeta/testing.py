@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.inner_loop import episode_draws
-from tfmeta.learners.base import Episode, EpisodicLearner
+from tfmeta.learners.base import EpisodicLearner
+from tfmeta.learners.episode import Episode, OuterStep
 
 # Relative to the length of the unit direction; rounding wins below, curvature and the kinks of
 # ReLU above. The best of them is reported.
@@ -54,14 +55,11 @@ def gradcheck(
     copy = in_float64(learner)
     variables = copy.trainable_variables
     inputs, query_y = _in_float64(inputs), _in_float64(query_y)
-    n_tasks = int(query_y.shape[0])
 
     @tf.function
     def loss_and_gradients() -> tuple[tf.Tensor, list[tf.Tensor]]:
-        steps = [copy.outer_gradients(episode) for episode in _episodes(copy, inputs, query_y)]
-        gradients = zip(*[step.gradients for step in steps], strict=True)
-        loss = tf.add_n([step.loss for step in steps]) / n_tasks
-        return loss, [tf.add_n(list(g)) / n_tasks for g in gradients]
+        steps = _outer_steps(copy, inputs, query_y)
+        return tf.reduce_mean(steps.loss), [tf.reduce_mean(g, axis=0) for g in steps.gradients]
 
     initial = [v.numpy() for v in variables]
     gradients = [g.numpy() for g in loss_and_gradients()[1]]
@@ -150,10 +148,18 @@ def _in_float64(nest: Any) -> Any:
     return tf.nest.map_structure(cast, nest)
 
 
-def _episodes(learner: EpisodicLearner, inputs: Mapping[str, Any], query_y: tf.Tensor) -> Any:
+def _outer_steps(
+    learner: EpisodicLearner, inputs: Mapping[str, Any], query_y: tf.Tensor
+) -> OuterStep:
+    """The outer steps of all tasks, by the learner's engine; mapped ones without a loop."""
+    if getattr(learner, "active_engine", "mapped") == "vectorized":
+        return learner.outer_steps({**inputs, "query_y": query_y})
+    steps = []
     for task in range(int(query_y.shape[0])):
+        episode = Episode({key: x[task] for key, x in inputs.items()}, query_y[task], None)
         with episode_draws(tf.constant(task)):
-            yield Episode({key: x[task] for key, x in inputs.items()}, query_y[task], None)
+            steps.append(learner.outer_gradients(episode))
+    return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *steps)
 
 
 def _directions(gradients: Sequence[np.ndarray], draws: np.random.Generator) -> list[list]:

@@ -75,6 +75,36 @@ def test_both_engines_train_alike(name):
     assert_same_training(make)
 
 
+def other_network(kind):
+    keras.utils.set_random_seed(2)
+    layers = {
+        "dropout": [keras.layers.Flatten(), keras.layers.Dropout(0.3)],
+        "pooling": [keras.layers.Conv2D(3, 3, activation="tanh"), keras.layers.MaxPooling2D(2)],
+        "lstm": [keras.layers.Reshape((8, 8)), keras.layers.LSTM(3, use_cudnn=False)],
+        "layer": [keras.layers.Conv2D(3, 3), keras.layers.LayerNormalization()],
+        "group": [keras.layers.Conv2D(4, 3), keras.layers.GroupNormalization(2)],
+        "depthwise": [keras.layers.DepthwiseConv2D(3), keras.layers.Activation("tanh")],
+    }[kind]
+    end = [keras.layers.Flatten(), keras.layers.Dense(N_WAY)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *layers, *end])
+
+
+@pytest.mark.parametrize("engine", ["mapped", "vectorized"])
+@pytest.mark.parametrize("kind", ["dropout", "pooling", "lstm", "layer", "group", "depthwise"])
+def test_the_meta_gradient_of_a_layer_agrees_with_finite_differences(kind, engine):
+    learner = MAML(other_network(kind), update_rule=0.1, inner_steps=2, engine=engine)
+    assert tfmeta.gradcheck(learner, *DATA) < 1e-6
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_meta_gradient_of_an_option_agrees_with_finite_differences(name):
+    if name in ("first order", "annealed"):
+        pytest.skip("an approximation")
+    options = {"update_rule": 0.1, "inner_steps": 2, **OPTIONS[name]()}
+    learner = MAML(other_network("layer"), engine="vectorized", **options)
+    assert tfmeta.gradcheck(learner, *DATA) < 1e-6
+
+
 @pytest.mark.parametrize("inner_batch_size", [None, 3])
 def test_reptile_trains_alike(inner_batch_size):
     def make(engine):

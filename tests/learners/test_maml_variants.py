@@ -217,3 +217,10 @@ def test_every_inner_step_gathers_statistics_of_its_own():
 def test_statistics_of_steps_need_moving_averages():
     with pytest.raises(ValueError, match='needs `statistics="running"`'):
         MAML(network(), per_step_statistics=True)
+
+
+def test_a_rule_that_learns_belongs_to_one_learner():
+    rule = MetaSGD(0.1)
+    MAML(network(), update_rule=rule)
+    with pytest.raises(ValueError, match="belongs to one learner"):
+        MAML(network(), update_rule=rule)

@@ -1,18 +1,20 @@
-"""Update rules that the outer loop learns: Meta-SGD, rates per layer and step, Meta-Curvature."""
+"""Update rules that the outer loop learns: Meta-SGD, rates per layer and step, Meta-Curvature.
+
+Each starts as gradient descent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfmeta.inner_loop.update_rules import UpdateRule, check_rate
+from tfmeta.inner_loop.update_rules import GradientDescent
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class MetaSGD(UpdateRule):
+class MetaSGD(GradientDescent):
     """A learned rate for every parameter, `w <- w - rate * g` elementwise (Li et al. 2017).
 
     Li, Zhou, Chen and Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning". A rate may
@@ -35,10 +37,6 @@ class MetaSGD(UpdateRule):
 
     has_weights_of_shape = True
 
-    def __init__(self, learning_rate: float = 0.01, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.learning_rate = check_rate(learning_rate)
-
     def create_weights(self, variables: Sequence[keras.Variable], inner_steps: int) -> None:
         self.rates = [
             self.add_weight(
@@ -54,12 +52,9 @@ class MetaSGD(UpdateRule):
         pairs = zip(weights, self.rates, gradients, strict=True)
         return [w - tf.convert_to_tensor(rate) * g for w, rate, g in pairs], state
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "learning_rate": self.learning_rate}
-
 
 @keras.saving.register_keras_serializable("tfmeta")
-class LayerStepRates(UpdateRule):
+class LayerStepRates(GradientDescent):
     """A learned rate for each layer and inner step, `w <- w - rate[layer, step] g`.
 
     LSLR of Antoniou, Edwards and Storkey 2019, "How to train your MAML" (MAML++). Steps beyond
@@ -79,10 +74,6 @@ class LayerStepRates(UpdateRule):
         >>> [tuple(rates.shape) for rates in rule.trainable_variables]
         [(5,)]
     """
-
-    def __init__(self, learning_rate: float = 0.01, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.learning_rate = check_rate(learning_rate)
 
     def create_weights(self, variables: Sequence[keras.Variable], inner_steps: int) -> None:
         # A layer is known by its path; the paths of two layers of one name are alike, so that a
@@ -106,12 +97,9 @@ class LayerStepRates(UpdateRule):
         pairs = zip(weights, self.layer_of_weight, gradients, strict=True)
         return [w - rates[layer] * g for w, layer, g in pairs], state
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "learning_rate": self.learning_rate}
-
 
 @keras.saving.register_keras_serializable("tfmeta")
-class MetaCurvature(UpdateRule):
+class MetaCurvature(GradientDescent):
     """Gradients multiplied by a learned matrix along each of their modes (Park and Oliva 2019).
 
     "Meta-Curvature": `w <- w - rate (g x_1 M_1 x_2 M_2 ...)`. A kernel `[height, width, in, out]`
@@ -135,10 +123,6 @@ class MetaCurvature(UpdateRule):
 
     has_weights_of_shape = True
 
-    def __init__(self, learning_rate: float = 0.01, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.learning_rate = check_rate(learning_rate)
-
     def create_weights(self, variables: Sequence[keras.Variable], inner_steps: int) -> None:
         self.matrices = [
             [
@@ -159,9 +143,6 @@ class MetaCurvature(UpdateRule):
             direction = multiply_modes(g, [tf.convert_to_tensor(m) for m in matrices])
             moved.append(w - self.learning_rate * direction)
         return moved, state
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "learning_rate": self.learning_rate}
 
 
 def curvature_modes(shape: Sequence[int]) -> list[int]:

@@ -167,7 +167,7 @@ class EpisodicLearner(EpisodicModel):
         inputs, query_y, weight = self._unpack(data)
 
         variables = self.trainable_variables
-        steps = self._outer_steps(self._elements(inputs, query_y, weight))
+        steps = self.outer_steps(self._elements(inputs, query_y, weight))
         gradients = [tf.reduce_mean(g, axis=0) for g in steps.gradients]
         gradients = require_finite(steps, gradients, episode_numbers(inputs))
         # The step counter and the moving statistics wait for the check as the weights do.
@@ -175,6 +175,32 @@ class EpisodicLearner(EpisodicModel):
             self.optimizer.apply(gradients, variables)
             self._assign_moving_statistics(steps.moments)
         return self._update_metrics(inputs, query_y, weight, steps.outputs, steps.loss)
+
+    def outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
+        """The outer steps of all tasks of a batch, stacked.
+
+        Args:
+            elements: `support_x`, `support_y`, `query_x` and `query_y`, each with a leading task
+                axis, and what else a batch may have.
+
+        Returns:
+            An `OuterStep` whose tensors have a leading task axis.
+        """
+        inputs = {k: v for k, v in elements.items() if k not in ("query_y", "sample_weight")}
+        n_way = self._batch_n_way(inputs)
+
+        def learn(task: Mapping[str, Any]) -> OuterStep:
+            episode, restore = real_queries(task)
+            step = self.outer_gradients(episode)
+            return step._replace(outputs=restore(self._pad_ways(step.outputs, n_way)))
+
+        spec = OuterStep(
+            self._output_spec(inputs),
+            tf.TensorSpec([], self.variable_dtype),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self.trainable_variables),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
+        )
+        return self._map(learn, elements, spec, step=self._step_number())
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, query_y, weight = self._unpack(data)
@@ -316,24 +342,6 @@ class EpisodicLearner(EpisodicModel):
         elements = {**inputs, "query_y": query_y}
         return elements if weight is None else {**elements, "sample_weight": weight}
 
-    def _outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
-        """The outer steps of all tasks, stacked."""
-        inputs = {k: v for k, v in elements.items() if k not in ("query_y", "sample_weight")}
-        n_way = self._batch_n_way(inputs)
-
-        def learn(task: Mapping[str, Any]) -> OuterStep:
-            episode, restore = real_queries(task)
-            step = self.outer_gradients(episode)
-            return step._replace(outputs=restore(self._pad_ways(step.outputs, n_way)))
-
-        spec = OuterStep(
-            self._output_spec(inputs),
-            tf.TensorSpec([], self.variable_dtype),
-            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self.trainable_variables),
-            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
-        )
-        return self._map(learn, elements, spec, step=self.optimizer.iterations)
-
     def _map(
         self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any, *, step: Any = 0
     ) -> Any:
@@ -350,6 +358,10 @@ class EpisodicLearner(EpisodicModel):
 
         with restored_variable_scope():
             return tf.map_fn(with_draws, (dict(elements), seeds), fn_output_signature=spec)
+
+    def _step_number(self) -> tf.Tensor:
+        """Number of the outer step; 0 before `compile`, as in `gradcheck`."""
+        return tf.convert_to_tensor(self.optimizer.iterations if self.compiled else 0)
 
     def _draws(self, elements: Mapping[str, tf.Tensor], step: Any) -> tf.Tensor:
         """A seed of random layers for every task `[tasks]`."""

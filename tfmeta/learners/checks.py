@@ -68,6 +68,16 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
+def check_free_rule(rule: Any) -> None:
+    """Refuses an update rule that another learner trains already."""
+    if rule.weights:
+        raise ValueError(
+            "An update rule that learns belongs to one learner. "
+            f"Received: update_rule={type(rule).__name__}, whose weights exist. Make another one: "
+            "`type(rule).from_config(rule.get_config())`."
+        )
+
+
 def check_fixed_rule(learner: str, rule: Any) -> None:
     """Refuses an update rule that learns, for a learner whose meta-gradient does not reach it."""
     if rule.trainable_variables:

@@ -91,6 +91,7 @@ class GradientLearner(EpisodicLearner):
         self.checkpoint_inner = checkpoint_inner
         self.engine = engine
         self.update_rule = get_update_rule(update_rule)
+        checks.check_free_rule(self.update_rule)
         self.update_rule.create_weights(self._adapted_variables(), inner_steps)
         self._path_trackers = {
             metric: [
@@ -138,17 +139,17 @@ class GradientLearner(EpisodicLearner):
 
     # ----- all tasks at once ----------------------------------------------------------------
 
-    def _outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
+    def outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
         if self.active_engine == "mapped":
-            return super()._outer_steps(elements)
+            return super().outer_steps(elements)
         obstacles = self._obstacles(elements)
         if obstacles:
             _LOGGER.warning("%s: mapped, not vectorized, because of %s.", self.name, obstacles)
-            return super()._outer_steps(elements)
+            return super().outer_steps(elements)
         support_x = elements["support_x"]
         n_tasks = support_x.shape[0] or tf.shape(support_x)[0]
         inputs = {key: elements[key] for key in checks.REQUIRED}
-        draws = self._draws(elements, self.optimizer.iterations)
+        draws = self._draws(elements, self._step_number())
         all_tasks = AllTasks(self.trainable_variables, n_tasks)
         with use_engine(all_tasks), episode_draws(draws[0]):
             return self.outer_gradients(Episode(inputs, elements["query_y"], None))

@@ -136,7 +136,7 @@ class MAML(GradientLearner):
         if isinstance(self.order, int):
             return self._outer_gradients(episode, self.order)
         return tf.cond(
-            self._outer_step() < self.anneal_steps,
+            self._step_number() < self.anneal_steps,
             lambda: self._outer_gradients(episode, 1),
             lambda: self._outer_gradients(episode, 2),
         )
@@ -169,12 +169,8 @@ class MAML(GradientLearner):
     def _weighted_loss(self, losses: list[tf.Tensor]) -> tf.Tensor:
         if not self.multi_step_loss:
             return losses[-1]
-        progress = tf.cast(self._outer_step(), self.variable_dtype) / self.multi_step_loss
+        progress = tf.cast(self._step_number(), self.variable_dtype) / self.multi_step_loss
         return tf.tensordot(multi_step_weights(len(losses), progress), tf.stack(losses), 1)
-
-    def _outer_step(self) -> tf.Tensor:
-        """Number of this outer step; 0 before `compile`, as for `gradcheck`."""
-        return tf.convert_to_tensor(self.optimizer.iterations if self.compiled else 0)
 
     @property
     def n_outputs(self) -> int | None:
