@@ -10,15 +10,17 @@ import tensorflow as tf
 import tfmeta
 from tfmeta.inner_loop import Adam, ClippedGradients, LayerStepRates, MetaCurvature, MetaSGD
 from tfmeta.learners import MAML, ImplicitMAML, Reptile
-from tfmeta.models import conv4
+from tfmeta.models import conv4, mlp
 
 DRAWS = np.random.default_rng(3)
-N_TASKS, N_WAY = 3, 2
+N_TASKS, N_WAY = 2, 2
 
 
 def network():
     keras.utils.set_random_seed(1)
-    return conv4((8, 8, 1), outputs=N_WAY, filters=4, downsampling="stride")
+    norm = [keras.layers.BatchNormalization(), keras.layers.Activation("softplus")]
+    layers = [keras.layers.Conv2D(3, 3, strides=2), *norm, keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Dense(N_WAY)])
 
 
 def episodes():
@@ -75,6 +77,15 @@ def test_both_engines_train_alike(name):
     assert_same_training(make)
 
 
+@pytest.mark.parametrize("statistics", ["support", "running"])
+def test_learned_rates_train_the_strided_conv4(statistics):
+    # TensorFlow's graph optimizer once made a cycle of this graph.
+    net = conv4((8, 8, 1), outputs=N_WAY, filters=4, downsampling="stride")
+    learner = MAML(net, update_rule=MetaSGD(0.1), inner_steps=2, statistics=statistics)
+    logs, _ = train(learner, steps=1)
+    assert np.isfinite(logs[0]["loss"])
+
+
 def other_network(kind):
     keras.utils.set_random_seed(2)
     layers = {
@@ -96,12 +107,10 @@ def test_the_meta_gradient_of_a_layer_agrees_with_finite_differences(kind, engin
     assert tfmeta.gradcheck(learner, *DATA) < 1e-6
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", ["head", "steps", "layers and steps", "clipped adam"])
 def test_the_meta_gradient_of_an_option_agrees_with_finite_differences(name):
-    if name in ("first order", "annealed"):
-        pytest.skip("an approximation")
     options = {"update_rule": 0.1, "inner_steps": 2, **OPTIONS[name]()}
-    learner = MAML(other_network("layer"), engine="vectorized", **options)
+    learner = MAML(network(), engine="vectorized", **options)
     assert tfmeta.gradcheck(learner, *DATA) < 1e-6
 
 
@@ -117,7 +126,7 @@ def test_reptile_trains_alike(inner_batch_size):
 def test_regression_trains_alike():
     def make(engine):
         keras.utils.set_random_seed(1)
-        return MAML(tfmeta.models.mlp(), update_rule=0.01, inner_steps=2, engine=engine)
+        return MAML(mlp(), update_rule=0.01, inner_steps=2, engine=engine)
 
     x, query_x = DRAWS.standard_normal((2, N_TASKS, 5, 1)).astype("float32")
     data = {"support_x": x, "support_y": np.sin(x), "query_x": query_x}, np.sin(query_x)
@@ -145,17 +154,16 @@ def test_xla_compiles_the_vectorized_engine():
 def test_what_cannot_be_vectorized_is_mapped_and_named(caplog):
     inputs, query_y = DATA
     masked = {**inputs, "support_mask": np.ones((N_TASKS, 4), bool)}
-    cases = [
-        (MAML(network(), engine="vectorized"), masked, "support_mask"),
-        (MAML(network(), engine="vectorized", head_init="prototypes"), inputs, "head_init"),
-        (MAML(network(), engine="vectorized", checkpoint_inner=True), inputs, "checkpoint_inner"),
-        (ImplicitMAML(network(), engine="vectorized"), inputs, "conjugate gradient"),
-    ]
-    for learner, given, reason in cases:
-        with caplog.at_level(logging.WARNING, logger="tfmeta"):
-            train(learner, (given, query_y), steps=1)
-        lines = [line for line in caplog.messages if "mapped, not vectorized" in line]
-        assert reason in lines[-1]
+    with caplog.at_level(logging.WARNING, logger="tfmeta"):
+        train(MAML(network(), engine="vectorized"), (masked, query_y), steps=1)
+    assert any("mapped, not vectorized, because of ['support_mask']" in m for m in caplog.messages)
+    cases = {
+        "head_init": MAML(network(), head_init="prototypes"),
+        "checkpoint_inner": MAML(network(), checkpoint_inner=True),
+        "the conjugate gradient, which is of one task": ImplicitMAML(network()),
+    }
+    for reason, learner in cases.items():
+        assert learner._obstacles(inputs) == [reason]
 
 
 def test_auto_is_mapped_on_the_cpu_and_the_choice_is_visible():

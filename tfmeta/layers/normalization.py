@@ -72,21 +72,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         if source == "moving" or not self.trainable:
             return super().call(inputs, training=False, mask=mask)
-        momentum = 0.0 if source == "batch" else self.momentum
-        if mask is None and has_batch_norm_kernel(inputs, self.axis, self.epsilon):
-            return self._call_kernel(inputs, source, momentum)
-        with self._with_momentum(momentum):
+        is_plain = mask is None and has_batch_norm_kernel(inputs, self.axis, self.epsilon)
+        if source == "update" and is_plain:
+            return self._call_kernel(inputs)
+        with self._with_momentum(0.0 if source == "batch" else self.momentum):
             return super().call(inputs, training=True, mask=mask)
 
-    def _call_kernel(self, x, source: str, momentum: float):
+    def _call_kernel(self, x):
+        # Not for "batch", whose moments have gradients: on the few pictures of a support set the
+        # kernel is no faster, and TensorFlow's graph optimizer breaks inner loops of it (a cycle).
         channels = [x.shape[-1]]
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
         beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
         y, mean, variance = fused_batch_norm(x, gamma, beta, self.epsilon)
-        if source == "batch":  # queries are normalised by these: their gradients count
-            mean, variance = exact_moments(x, self._reduction_axes)
         for moving, moment in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * momentum + moment * (1.0 - momentum))
+            moving.assign(moving * self.momentum + moment * (1.0 - self.momentum))
         return y
 
     @contextlib.contextmanager

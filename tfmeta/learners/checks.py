@@ -68,13 +68,13 @@ def check_positive(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
-def check_free_rule(rule: Any) -> None:
-    """Refuses an update rule that another learner trains already."""
-    if rule.weights:
+def check_new_rule(rule: Any, *, n_weights_before: int) -> None:
+    """Refuses an update rule to which another learner has given weights before."""
+    if 0 < n_weights_before < len(rule.weights):
         raise ValueError(
             "An update rule that learns belongs to one learner. "
-            f"Received: update_rule={type(rule).__name__}, whose weights exist. Make another one: "
-            "`type(rule).from_config(rule.get_config())`."
+            f"Received: update_rule={type(rule).__name__}, which has weights already. Make another "
+            "one: `type(rule).from_config(rule.get_config())`."
         )
 
 

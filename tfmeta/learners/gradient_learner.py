@@ -91,8 +91,9 @@ class GradientLearner(EpisodicLearner):
         self.checkpoint_inner = checkpoint_inner
         self.engine = engine
         self.update_rule = get_update_rule(update_rule)
-        checks.check_free_rule(self.update_rule)
+        n_weights = len(self.update_rule.weights)
         self.update_rule.create_weights(self._adapted_variables(), inner_steps)
+        checks.check_new_rule(self.update_rule, n_weights_before=n_weights)
         self._path_trackers = {
             metric: [
                 keras.metrics.Mean(name=f"{metric}@{k}") for k in range(self._steps(False) + 1)
