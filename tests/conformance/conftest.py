@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfmeta.inner_loop import Adam, LayerStepRates, MetaSGD
+from tfmeta.inner_loop import LayerStepRates, MetaSGD
 from tfmeta.learners import MAML, ImplicitMAML, PrototypicalNetwork, Reptile
 
 N_WAY, N_QUERY = 3, 4
@@ -33,7 +33,7 @@ LEARNERS = {
         order="anneal", anneal_steps=3, multi_step_loss=6, update_rule=LayerStepRates(0.1)
     ),
     "maml_prototypes": lambda: maml(head_init="prototypes", update_rule=0.02),
-    "maml_reptile": lambda: maml(Reptile, update_rule=Adam(0.1, beta_1=0.0)),
+    "maml_reptile": lambda: maml(Reptile),
     "maml_implicit_running": lambda: maml(ImplicitMAML, statistics="running", adapt="head"),
     "prototypes_support": lambda: PrototypicalNetwork(
         backbone(), statistics="support", distance="cosine"

@@ -81,9 +81,7 @@ def test_class_recipe(name, pictures, tmp_path):
     assert names.shape == [2]
 
 
-@pytest.mark.parametrize(
-    "method", ["anil", "maml_plus_plus", "proto_maml", "implicit_maml", "reptile"]
-)
+@pytest.mark.parametrize("method", ["proto_maml", "reptile"])
 def test_methods_of_the_maml_recipe(method, pictures, tmp_path):
     arguments = f"{TINY['few_shot/maml.py']} --data {pictures} --rotate all --method {method}"
     record = tmp_path / "record.json"

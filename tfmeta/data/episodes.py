@@ -139,7 +139,7 @@ def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
         A dataset of the same elements.
 
     Example:
-        >>> list(prefetched(tf.data.Dataset.range(2)).as_numpy_iterator())
+        >>> [int(i) for i in prefetched(tf.data.Dataset.range(2))]
         [0, 1]
     """
     options = tf.data.Options()
