@@ -43,7 +43,12 @@ LEARNERS = {
 }
 
 
-@pytest.fixture(params=LEARNERS, scope="module")
+# Variants of a learner that is in the quick part of the table.
+SLOW = {"maml_meta_sgd", "maml_plus_plus", "maml_implicit_running"}
+KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LEARNERS]
+
+
+@pytest.fixture(params=KINDS, scope="module")
 def kind(request):
     """The name of a learner of the table."""
     return request.param

@@ -68,7 +68,12 @@ def assert_same_training(make, **options):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+SLOW = {"first order", "body", "transductive", "running", "curvature"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in OPTIONS]
+)
 def test_both_engines_train_alike(name):
     def make(engine):
         options = {"update_rule": 0.1, "inner_steps": 2, **OPTIONS[name]()}
