@@ -44,7 +44,7 @@ LEARNERS = {
 
 
 # Variants of a learner that is in the quick part of the table.
-SLOW = {"maml_meta_sgd", "maml_plus_plus", "maml_implicit_running"}
+SLOW = {"maml_meta_sgd", "maml_plus_plus", "maml_prototypes", "maml_implicit_running"}
 KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LEARNERS]
 
 

@@ -105,7 +105,7 @@ def other_network(kind):
     return keras.Sequential([keras.Input((8, 8, 1)), *layers, *end])
 
 
-@pytest.mark.parametrize("engine", ["mapped", "vectorized"])
+@pytest.mark.parametrize("engine", [pytest.param("mapped", marks=pytest.mark.slow), "vectorized"])
 @pytest.mark.parametrize("kind", ["dropout", "pooling", "lstm", "layer", "group", "depthwise"])
 def test_the_meta_gradient_of_a_layer_agrees_with_finite_differences(kind, engine):
     learner = MAML(other_network(kind), update_rule=0.1, inner_steps=2, engine=engine)
