@@ -270,6 +270,25 @@ class Trained(NamedTuple):
     minutes: float
 
 
+def reptile_optimizer(options: argparse.Namespace) -> keras.optimizers.Optimizer | None:
+    """Plain steps with a rate that falls to zero for Reptile; None, the usual, for other methods.
+
+    Args:
+        options: parsed options: method, learning rate, steps.
+
+    Returns:
+        What `fit` takes as `optimizer`.
+
+    Example:
+        >>> reptile_optimizer(argparse.Namespace(method="maml")) is None
+        True
+    """
+    if options.method != "reptile":
+        return None
+    rate = keras.optimizers.schedules.PolynomialDecay(options.learning_rate, options.steps, 0.0)
+    return keras.optimizers.SGD(rate)
+
+
 def fit(
     learner: EpisodicLearner,
     train: tf.data.Dataset,

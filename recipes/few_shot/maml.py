@@ -9,8 +9,6 @@ Prints the accuracy on frozen episodes of never-seen classes after each inner st
 nearest centroid on pixels, and writes reports, pictures, `learner.keras` and `saved_model`.
 """
 
-import keras
-
 import tfmeta
 from tfmeta import cli, runs
 from tfmeta.inner_loop import Adam, LayerStepRates, MetaCurvature, MetaSGD
@@ -85,21 +83,13 @@ def build_learner(example_shape, options):
     return CLASSES.get(options.method, MAML)(network, name=options.method, **arguments)
 
 
-def outer_optimizer(options):
-    """Plain steps with a rate that falls to zero for Reptile; None, the usual, for the others."""
-    if options.method != "reptile":
-        return None
-    rate = keras.optimizers.schedules.PolynomialDecay(options.learning_rate, options.steps, 0.0)
-    return keras.optimizers.SGD(rate)
-
-
 def main(arguments=None):
     """Runs the recipe and returns its reports."""
     options = parse(arguments)
     train, validation, test = cli.load_class_splits(options)
     learner = build_learner(train.example_shape, options)
     trained = cli.fit_classes(
-        learner, train, validation, options, optimizer=outer_optimizer(options)
+        learner, train, validation, options, optimizer=cli.reptile_optimizer(options)
     )
     run = runs.Run(options, trained, method=METHODS[options.method][0])
     run.test_classes(test, n_way=options.n_way)

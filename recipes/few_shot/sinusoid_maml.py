@@ -10,8 +10,6 @@ frozen tasks after some numbers of inner steps, beside the support's mean, and w
 pictures, `learner.keras` and `saved_model`.
 """
 
-import keras
-
 import tfmeta
 from tfmeta import cli, runs
 from tfmeta.evaluation import MeanPredictor
@@ -77,15 +75,6 @@ def build_learner(options):
     return tfmeta.learners.MAML(mlp(), update_rule=rule, order=order, **steps)
 
 
-def outer_optimizer(options):
-    """Plain steps with a rate that falls to zero for Reptile; None, the usual, for the others."""
-    if options.method != "reptile":
-        return None
-    return keras.optimizers.SGD(
-        keras.optimizers.schedules.PolynomialDecay(options.learning_rate, options.steps, 0.0)
-    )
-
-
 def main(arguments=None):
     """Runs the recipe and returns its reports."""
     options = parse(arguments)
@@ -95,7 +84,7 @@ def main(arguments=None):
     train = cli.episodes(tasks, "train", options, n_shot=n_shot, n_query=options.n_query)
     validation = cli.episodes(tasks, "validation", options, n_query=100)
     trained = cli.fit(
-        build_learner(options), train, validation, options, optimizer=outer_optimizer(options)
+        build_learner(options), train, validation, options, optimizer=cli.reptile_optimizer(options)
     )
     run = runs.Run(options, trained, method=NAMES[options.method])
     episodes = cli.frozen_episodes(tasks, options, n_query=100)

@@ -2,7 +2,7 @@
 
 from tfmeta.inner_loop.clipping import ClippedGradients, clip_by_norm
 from tfmeta.inner_loop.learned_rules import LayerStepRates, MetaCurvature, MetaSGD
-from tfmeta.inner_loop.loop import inner_loop, inner_step
+from tfmeta.inner_loop.loop import dense_gradients, inner_loop, inner_step
 from tfmeta.inner_loop.momentum_rules import Adam, Momentum, RMSprop
 from tfmeta.inner_loop.selection import select_variables
 from tfmeta.inner_loop.stateless import episode_draws, folded_seeds, stateless_call
@@ -19,6 +19,7 @@ __all__ = [
     "RMSprop",
     "UpdateRule",
     "clip_by_norm",
+    "dense_gradients",
     "episode_draws",
     "folded_seeds",
     "get_update_rule",

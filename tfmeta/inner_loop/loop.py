@@ -47,11 +47,35 @@ def inner_step(
     with tf.GradientTape() as tape:
         tape.watch(weights)
         loss = loss_function(weights, step)
-    gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-    gradients = [tf.convert_to_tensor(g) for g in gradients]
+    gradients = dense_gradients(tape, loss, weights)
     if order == 1:
         gradients = [tf.stop_gradient(g) for g in gradients]
     return rule.update(step, weights, gradients, rule_state)
+
+
+def dense_gradients(
+    tape: tf.GradientTape, loss: tf.Tensor, sources: Sequence[Any]
+) -> list[tf.Tensor]:
+    """The gradients of a loss as tensors, zeros where it does not depend on a source.
+
+    Args:
+        tape: what recorded the loss.
+        loss: a tensor.
+        sources: tensors or variables.
+
+    Returns:
+        One tensor for each source; the slices of an embedding's gradient are gathered.
+
+    Example:
+        >>> x = tf.constant(3.0)
+        >>> with tf.GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     loss = x**2
+        >>> [float(g) for g in dense_gradients(tape, loss, [x, tf.constant(1.0)])]
+        [6.0, 0.0]
+    """
+    gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
+    return [tf.convert_to_tensor(g) for g in gradients]
 
 
 def inner_loop(

@@ -75,7 +75,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         is_plain = mask is None and has_batch_norm_kernel(inputs, self.axis, self.epsilon)
         if source == "update" and is_plain:
             return self._call_kernel(inputs)
-        with self._with_momentum(0.0 if source == "batch" else self.momentum):
+        with self._momentum_zero() if source == "batch" else contextlib.nullcontext():
             return super().call(inputs, training=True, mask=mask)
 
     def _call_kernel(self, x):
@@ -90,10 +90,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return y
 
     @contextlib.contextmanager
-    def _with_momentum(self, value: float) -> Iterator[None]:
+    def _momentum_zero(self) -> Iterator[None]:
         # Only around the call: a momentum left at zero would be saved and would ruin a later fit.
         momentum = self.momentum  # type: ignore[has-type]
-        self.momentum = value
+        self.momentum = 0.0
         try:
             yield
         finally:

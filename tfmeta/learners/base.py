@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfmeta.inner_loop import episode_draws
+from tfmeta.inner_loop import dense_gradients, episode_draws
 from tfmeta.layers import moving_statistics, use_exact_layers
 from tfmeta.learners import checks
 from tfmeta.learners.episode import (
@@ -136,9 +136,8 @@ class EpisodicLearner(EpisodicModel):
             state = self.adapt(*episode.support, training=True)
             outputs, moments = self.query_pass(state, episode.inputs["query_x"], training=True)
             loss = self._episode_loss(episode, outputs, training=True)
-        gradients = tape.gradient(loss, self._trainable_tensors(), unconnected_gradients="zero")
-        gradients = tuple(tf.convert_to_tensor(g) for g in gradients)
-        return OuterStep(outputs, loss, gradients, moments)
+        gradients = dense_gradients(tape, loss, self._trainable_tensors())
+        return OuterStep(outputs, loss, tuple(gradients), moments)
 
     # ----- over the task axis: what Keras calls ---------------------------------------------
 

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.functional import conjugate_gradient
-from tfmeta.inner_loop import UpdateRule
+from tfmeta.inner_loop import UpdateRule, dense_gradients
 from tfmeta.inner_loop.selection import Selection
 from tfmeta.inner_loop.update_rules import check_rate
 from tfmeta.learners import checks
@@ -87,7 +87,7 @@ class ImplicitMAML(GradientLearner):
             state = self._adapted(end, x, step=self.inner_steps)
             outputs, moments = self.query_pass(state, episode.inputs["query_x"], training=True)
             loss = self._episode_loss(episode, outputs, training=True)
-        direct = _gradients(tape, loss, [*end, *others])
+        direct = dense_gradients(tape, loss, [*end, *others])
         solution = conjugate_gradient(
             lambda v: self._damped_hessian_product(v, end, x, y),
             direct[: len(end)],
@@ -121,16 +121,11 @@ class ImplicitMAML(GradientLearner):
             with tf.GradientTape() as inner:
                 inner.watch(weights)
                 loss = self._support_loss(weights, x, y)
-            gradients = _gradients(inner, loss, weights)
+            gradients = dense_gradients(inner, loss, weights)
             pairs = zip(gradients, vector, strict=True)
             slope = tf.add_n([tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in pairs])
-        return _gradients(outer, slope, of)
+        return dense_gradients(outer, slope, of)
 
     def get_config(self) -> dict[str, Any]:
         config = {"proximal": self.proximal, "cg_steps": self.cg_steps}
         return {**super().get_config(), **config}
-
-
-def _gradients(tape: tf.GradientTape, loss: tf.Tensor, of: Sequence[Any]) -> list[tf.Tensor]:
-    gradients = tape.gradient(loss, of, unconnected_gradients="zero")
-    return [tf.convert_to_tensor(g) for g in gradients]

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.functional import multi_step_weights
-from tfmeta.inner_loop import UpdateRule
+from tfmeta.inner_loop import UpdateRule, dense_gradients
 from tfmeta.inner_loop.selection import Selection
 from tfmeta.layers import moving_statistics
 from tfmeta.learners import checks
@@ -151,8 +151,7 @@ class MAML(GradientLearner):
             counted = steps[1:] if self.multi_step_loss else steps[-1:]
             passes = [self._training_query(episode, path[k], x, step=k) for k in counted]
             loss = self._weighted_loss([loss for _, _, loss in passes])
-        gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
-        gradients = tuple(tf.convert_to_tensor(g) for g in gradients)
+        gradients = tuple(dense_gradients(tape, loss, sources))
         outputs, moments, _ = passes[-1]
         if self.per_step_statistics:
             others = [k for k in steps if k not in counted]
