@@ -138,7 +138,7 @@ def test_sinusoid_methods():
     for method in module.NAMES:
         options = module.parse(["--method", method])
         learners[method] = module.build_learner(options)
-        assert (module.outer_optimizer(options) is None) == (method != "reptile")
+        assert (cli.reptile_optimizer(options) is None) == (method != "reptile")
     assert [learners[m].order for m in ("maml", "fomaml", "meta_sgd")] == [2, 1, 2]
     assert isinstance(learners["meta_sgd"].update_rule, MetaSGD)
     assert learners["reptile"].inner_steps * learners["reptile"].inner_batch_size == 50
