@@ -1,5 +1,6 @@
 """One setting of TensorFlow and matplotlib for all tests."""
 
+import gc
 import os
 
 # All of this must be in place before TensorFlow starts, so it is not in a fixture.
@@ -7,9 +8,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
+import keras
+import pytest
 import tensorflow as tf
 
 # Two logical devices let `tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])` run on any machine.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_graphs():
+    """Drops what Keras keeps of every model, which otherwise grows to gigabytes."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
