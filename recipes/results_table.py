@@ -62,6 +62,40 @@ def rows(records, papers):
             )
 
 
+def compared(record):
+    """One row for each run of a comparison."""
+    first = record["comparison"][0]["learner"]
+    for row in record["comparison"]:
+        paired = f"{100 * row['difference']['mean']:+.2f} ± {100 * row['difference']['ci']:.2f}"
+        yield (
+            row["learner"],
+            row["statistics"],
+            f"**{quantity(row)}**",
+            "–" if row["learner"] == first else paired,
+            f"{row['minutes']} min",
+            f"`{row['command']}`",
+        )
+
+
+def comparison(record):
+    """The table of a comparison, under a line that says what was compared."""
+    first = record["comparison"][0]["learner"]
+    columns = (
+        "learner",
+        "predictions",
+        "accuracy",
+        f"against {first}, points",
+        "training",
+        "command",
+    )
+    title = (
+        f"**{record['title']}**, {record['setting']}, the same {record['n_episodes']} episodes "
+        f"(hash `{record['episode_hash']}`), paired differences with 95 % intervals, "
+        f"{record['device']}:"
+    )
+    return f"{title}\n\n{markdown(columns, compared(record))}"
+
+
 def figures(record):
     """One row for each figure of a benchmark."""
     for name, value in record["figures"].items():
@@ -75,12 +109,14 @@ def markdown(columns, cells):
 
 
 def tables():
-    """The tables of results and of benchmarks."""
+    """The tables of results, of comparisons and of benchmarks."""
     records = [json.loads(p.read_text("utf8")) for p in sorted(FOLDER.glob("results/*.json"))]
     papers = json.loads((FOLDER / "published.json").read_text("utf8"))
     results = markdown(COLUMNS, rows([r for r in records if "results" in r], papers))
     benchmarks = [row for r in records if "figures" in r for row in figures(r)]
-    return f"{results}\n\n{markdown(('benchmark', 'figure', 'device', 'command'), benchmarks)}"
+    benchmarks = markdown(("benchmark", "figure", "device", "command"), benchmarks)
+    comparisons = [comparison(r) for r in records if "comparison" in r]
+    return "\n\n".join([results, *comparisons, benchmarks])
 
 
 def page():

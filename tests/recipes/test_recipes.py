@@ -25,6 +25,7 @@ TINY = {
     "benchmarks/maml_speed.py": "--rounds=1 --n-steps=1 --n-tasks=2 --n-way=2 --n-query=1 "
     "--inner-steps=1 --filters=2 --matrix-size=8",
     "benchmarks/maml_torch_loop.py": None,  # needs PyTorch
+    "compare_runs.py": None,  # in test_compare_runs.py
     "results_table.py": None,
 }
 
