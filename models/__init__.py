@@ -2,5 +2,6 @@
 
 from tfmeta.models.conv4 import conv4
 from tfmeta.models.mlp import mlp
+from tfmeta.models.resnet12 import resnet12
 
-__all__ = ["conv4", "mlp"]
+__all__ = ["conv4", "mlp", "resnet12"]
