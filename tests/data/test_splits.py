@@ -148,3 +148,17 @@ def test_too_few_units_and_rotated_classes_are_refused():
         split_classes(examples_of(list("abc"), list("xxy")), by="group")
     with pytest.raises(ValueError, match="before they are rotated"):
         split_classes(examples_of(list("abc")).rotate())
+
+
+def test_a_split_beside_the_pictures(tmp_path):
+    names = ["a", "b", "c", "d"]
+    path = tmp_path / "pictures.npz"
+    np.savez(path, class_names=names, split=["test", "train", "val", "train"])
+    splits = load_split(examples_of(names), path, key="split")
+    assert names_of(splits) == [("b", "d"), ("c",), ("a",)]
+    for key in (None, "other"):
+        with pytest.raises(ValueError, match=f"key={key!r}"):
+            load_split(examples_of(names), path, key=key)
+    np.savez(path, class_names=names, split=["test", "train", "train", "train"])
+    with pytest.raises(ValueError, match="holds: test, train"):
+        load_split(examples_of(names), path, key="split")

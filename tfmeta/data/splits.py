@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -69,12 +71,14 @@ def load_split(
     The file holds `{"train": [class names], "validation" or "val": [...], "test": [...]}`, or
     several such splits by `key`. Names that end in a rotation (`/rot090`, as in the Omniglot split
     of Vinyals et al., 2016) stand for the class that was turned, once; pairs `[group, class]` for
-    `group/class`. Rotate the training part yourself: `train.rotate()`.
+    `group/class`. Rotate the training part yourself: `train.rotate()`. Of an `.npz` file with
+    `class_names`, the array `key` says for each class which part it is in: "train", "validation"
+    (or "val") or "test".
 
     Args:
         examples: All examples, or at least those of the split.
-        path: The JSON file.
-        key: Which split, in a file with several.
+        path: The JSON or `.npz` file.
+        key: Which split, in a file with several; the name of the array in an `.npz` file.
 
     Returns:
         `(train, validation, test)`; classes in the order of the file.
@@ -182,19 +186,7 @@ def _best_fill(
 
 
 def _read_parts(path: Path, key: str | None) -> list[list[str]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"The split {str(path)!r} cannot be read as JSON ({error}). Check the path, or write "
-            "it again with `split_classes(..., path=)`."
-        ) from error
-    if key is not None and key in content:
-        content = content[key]
-    elif key is not None:
-        raise ValueError(
-            f"`key` must be a split in {str(path)!r} ({', '.join(content)}). Received: {key!r}."
-        )
+    content = _read_npz(path, key) if path.suffix == ".npz" else _read_json(path, key)
     parts = [content.get(name) or content.get(name[:3]) for name in _PARTS]
     if not all(parts):
         raise ValueError(
@@ -203,6 +195,38 @@ def _read_parts(path: Path, key: str | None) -> list[list[str]]:
         )
     names = [[n if isinstance(n, str) else "/".join(n) for n in part] for part in parts]
     return [list(dict.fromkeys(unrotated(name) for name in part)) for part in names]
+
+
+def _read_json(path: Path, key: str | None) -> dict[str, list]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"The split {str(path)!r} cannot be read as JSON ({error}). Check the path, or write "
+            "it again with `split_classes(..., path=)`."
+        ) from error
+    if key is None:
+        return content
+    if key not in content:
+        raise ValueError(
+            f"`key` must be a split in {str(path)!r} ({', '.join(content)}). Received: {key!r}."
+        )
+    return content[key]
+
+
+def _read_npz(path: Path, key: str | None) -> dict[str, list]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names, parts = arrays["class_names"].tolist(), arrays[str(key)].tolist()
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"The split {str(path)!r} must hold the arrays `class_names` and `key`. Received: "
+            f"key={key!r} ({error}). Name the array that gives the part of every class."
+        ) from error
+    by_part: dict[str, list] = {}
+    for name, part in zip(names, parts, strict=True):
+        by_part.setdefault(part, []).append(name)
+    return by_part
 
 
 def _omniglot_spelling(name: str) -> str:
