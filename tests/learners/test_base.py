@@ -38,7 +38,7 @@ def test_uint8_pictures_stay_for_a_network_that_takes_them():
         keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), inner, keras.layers.Flatten()])
     )
     ones = np.ones((1, 4, 4, 1), "uint8")
-    np.testing.assert_array_equal(learner.adapt(ones, [0]).prototypes, np.full((1, 16), 2.0))
+    np.testing.assert_array_equal(learner.adapt(ones, [0]).head.prototypes, np.full((1, 16), 2.0))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int32"])

@@ -20,7 +20,8 @@ def identity(size=2):
 def test_logits_are_minus_the_distance_to_the_class_means():
     learner = PrototypicalNetwork(identity())
     state = learner.adapt([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]], [0, 0, 1])
-    np.testing.assert_allclose(state.prototypes, [[1.0, 0.0], [5.0, 5.0]])
+    np.testing.assert_allclose(state.head.prototypes, [[1.0, 0.0], [5.0, 5.0]])
+    np.testing.assert_array_equal(state.head.counts, [2, 1])
     logits = learner.predict_query(state, [[1.0, 2.0]])
     np.testing.assert_allclose(logits, [[-4.0, -25.0]], rtol=1e-6)
 
