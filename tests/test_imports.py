@@ -12,6 +12,7 @@ ALLOWED = {
     "functional": {"typing"},
     "inner_loop": {"functional", "typing"},
     "layers": {"functional", "typing"},
+    "transfer": {"functional", "inner_loop", "layers", "typing"},
     "learners": {"errors", "functional", "inner_loop", "layers", "typing"},
     "data": {"typing"},
     "intervals": {"typing"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "typing": set(),
     "errors": set(),
     "threads": set(),
-    "models": {"functional", "layers", "typing"},
+    "models": {"functional", "layers", "transfer", "typing"},
 }
 
 
