@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta import data
+from tfmeta.data.named import load_examples
 from tfmeta.learners.base import EpisodicLearner
 
 # Seeds of the episodes of each part: a run's own seed times the stride, plus the part's.
@@ -74,6 +75,8 @@ def parse(options: argparse.ArgumentParser, arguments: Sequence[str] | None) -> 
     parsed = options.parse_args(arguments)
     given = sys.argv[1:] if arguments is None else arguments
     keras.utils.set_random_seed(getattr(parsed, "seed", 0))
+    if getattr(parsed, "test_shots", False) is None:
+        parsed.test_shots = [parsed.n_shot]
     parsed.command = shlex.join(["python", f"recipes/{parsed.recipe}", *given])
     return parsed
 
@@ -110,10 +113,7 @@ def add_class_options(options: argparse.ArgumentParser) -> None:
         options: what `parser` returned.
 
     Example:
-        >>> options = parser("A recipe.", recipe="mine.py")
-        >>> add_class_options(options)
-        >>> options.parse_args(["--data", "pictures"]).data
-        'pictures'
+        >>> add_class_options(parser("A recipe.", recipe="mine.py"))
     """
     add = options.add_argument
     add("--data", default="glyphs", help="glyphs | omniglot | FILE.npz | FOLDER")
@@ -129,45 +129,7 @@ def add_class_options(options: argparse.ArgumentParser) -> None:
     add("--image-size", type=int, default=28)
     add("--test-query", type=int, default=15, help="queries a class in validation and test")
     add("--test-ways", type=int, nargs="+", default=[5], help="classes of the test episodes")
-
-
-def load_examples(name: str, image_size: int) -> data.Examples:
-    """The labelled pictures that `--data` names.
-
-    Args:
-        name: `"glyphs"` (embedded), `"omniglot"` (through tensorflow-datasets), an `.npz` file, or
-            a folder of pictures.
-        image_size: height and width.
-
-    Returns:
-        The examples.
-
-    Raises:
-        ValueError: when there is no such file or folder.
-
-    Example:
-        >>> load_examples("glyphs", 28).example_shape  # doctest: +SKIP
-        (28, 28, 1)
-    """
-    if name == "glyphs":
-        return data.glyphs(image_size)
-    if name == "omniglot":
-        return data.from_tfds(
-            "omniglot",
-            split="train+test",
-            group_key="alphabet",
-            image_size=image_size,
-            channels=1,
-            invert=True,
-        )
-    if name.endswith(".npz"):
-        return data.from_npz(name, image_size=image_size)
-    if os.path.isdir(name):
-        return data.from_directory(name, image_size=image_size)
-    raise ValueError(
-        "`--data` must be 'glyphs', 'omniglot', an .npz file or a folder of pictures. "
-        f"Received: {name!r}, which is none of them."
-    )
+    add("--test-shots", type=int, nargs="+", default=None, help="as in training by default")
 
 
 def load_class_splits(
@@ -198,6 +160,26 @@ def load_class_splits(
         path = os.path.join(options.run, "split.json")
         splits = data.split_classes(examples, by=by, seed=options.seed, path=path)
     parts = dict(zip(("train", "validation", "test"), splits, strict=True))
+    return prepare_parts(examples, parts, options)
+
+
+def prepare_parts(
+    examples: data.Examples, parts: dict[str, data.Examples], options: argparse.Namespace
+) -> tuple[data.Examples, data.Examples | None, data.Examples]:
+    """The parts, joined and rotated as the options say; problems are printed with their cures.
+
+    Args:
+        examples: all examples, unrotated.
+        parts: `"train"`, `"validation"` and `"test"`.
+        options: parsed options, those of `add_class_options` among them.
+
+    Returns:
+        Three `Examples`; None for those of the validation where it is trained on.
+
+    Example:
+        >>> train, _, test = prepare_parts(examples, parts, options)  # doctest: +SKIP
+    """
+    parts = dict(parts)
     if options.train_on == "trainval":
         names = [*parts["train"].class_names, *parts.pop("validation").class_names]
         parts["train"] = examples.select(names)
@@ -211,8 +193,9 @@ def load_class_splits(
 
 def _print_problems(part: data.Examples, options: argparse.Namespace, *, is_train: bool) -> None:
     n_way = options.n_way if is_train else max(options.test_ways)
+    n_shot = options.n_shot if is_train else max(options.test_shots)
     n_query = options.n_query if is_train else options.test_query
-    for problem in part.check(n_way, n_shot=options.n_shot, n_query=n_query):
+    for problem in part.check(n_way, n_shot=n_shot, n_query=n_query):
         print(f"check: {problem}")
 
 
@@ -230,7 +213,7 @@ def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) 
         A dataset of episode batches; infinite for `"train"`.
 
     Example:
-        >>> episodes(sinusoids(), "train", options, n_shot=10, n_query=10)  # doctest: +SKIP
+        >>> episodes(train, "train", options, n_way=5, n_query=10)  # doctest: +SKIP
     """
     seed = options.seed * _SEED_STRIDE + _PART_SEEDS[part]
     limit = {} if part == "train" else {"n_episodes": options.n_validation}
@@ -247,7 +230,8 @@ def frozen_episodes(
         source: `Examples` or a task family.
         options: parsed options.
         name: of the file.
-        **sizes: `n_way` and `n_query`.
+        **sizes: arguments of `tfmeta.data.freeze_episodes`; `n_shot` is `options.n_shot` unless it
+            is given.
 
     Returns:
         A dataset of `options.n_episodes` episodes, 4 a batch.
@@ -257,8 +241,8 @@ def frozen_episodes(
     """
     path = os.path.join(options.run, f"{name}.npz")
     seed = options.seed * _SEED_STRIDE + _PART_SEEDS["test"]
-    n_episodes, n_shot = options.n_episodes, options.n_shot
-    data.freeze_episodes(source, path, n_shot=n_shot, n_episodes=n_episodes, seed=seed, **sizes)
+    sizes = {"n_shot": options.n_shot, "n_episodes": options.n_episodes, **sizes}
+    data.freeze_episodes(source, path, seed=seed, **sizes)
     return data.load_episodes(source, path, n_tasks=4)
 
 
@@ -311,8 +295,7 @@ def fit(
         optimizer: of the outer loop; None for Adam with a cosine decay of the learning rate.
 
     Returns:
-        The learner of the epoch with the lowest validation loss, or of the last one, and the
-        history.
+        The learner of the epoch with the lowest validation loss or of the last one, and history.
 
     Example:
         >>> learner, history, minutes = fit(learner, train, validation, options)  # doctest: +SKIP
@@ -348,6 +331,7 @@ def fit_classes(
     options: argparse.Namespace,
     *,
     optimizer: keras.optimizers.Optimizer | None = None,
+    **sizes: Any,
 ) -> Trained:
     """As `fit`, on episodes of labelled examples.
 
@@ -357,6 +341,7 @@ def fit_classes(
         validation: examples of the validation classes, or None.
         options: parsed options, those of `add_class_options` among them.
         optimizer: of the outer loop; None for Adam with a cosine decay of the learning rate.
+        **sizes: other arguments of `tfmeta.data.episode_dataset`.
 
     Returns:
         What `fit` returns.
@@ -364,14 +349,20 @@ def fit_classes(
     Example:
         >>> trained = fit_classes(learner, train, validation, options)  # doctest: +SKIP
     """
-    augment = data.RandomAffine() if options.augment else None
-    sizes = {"n_way": options.n_way, "n_query": options.n_query}
-    test_sizes = {"n_way": options.test_ways[0], "n_query": options.test_query}
+    train_sizes = {"n_way": options.n_way, "n_query": options.n_query, **sizes}
+    test_sizes = {"n_way": options.test_ways[0], "n_query": options.test_query, **sizes}
+    test_sizes["n_shot"] = options.test_shots[0]
     return fit(
         learner,
-        episodes(train, "train", options, augment=augment, **sizes),
+        episodes(train, "train", options, augment=augmentation(train, options), **train_sizes),
         None if validation is None else episodes(validation, "validation", options, **test_sizes),
         options,
         metrics=["accuracy"],
         optimizer=optimizer,
     )
+
+
+def augmentation(train: data.Examples, options: argparse.Namespace) -> data.RandomAffine | None:
+    """The distortion of training pictures that `--augment` asks for: mirrored edges in colour."""
+    fill = "reflect" if train.example_shape[-1] == 3 else "constant"
+    return data.RandomAffine(fill=fill) if options.augment else None

@@ -45,16 +45,24 @@ class Run:
         self.controls: dict[str, EpisodeReport] = {}
         plots.plot_history(history, save=self._path("training.png"))
 
-    def test_classes(self, test: Examples, *, n_way: int) -> None:
+    def test_settings(self, test: Examples) -> None:
+        """Evaluates every way and shot that the options name; see `test_classes`."""
+        for n_way in self.options.test_ways:
+            for n_shot in self.options.test_shots:
+                self.test_classes(test, n_way=n_way, n_shot=n_shot)
+
+    def test_classes(self, test: Examples, *, n_way: int, n_shot: int, **sizes: Any) -> None:
         """Evaluates on frozen episodes of the test classes, and draws the first of them.
 
         Args:
             test: examples of the test classes.
             n_way: classes of an episode.
+            n_shot: support examples of a class.
+            **sizes: other arguments of `tfmeta.data.freeze_episodes`.
         """
-        name = f"{n_way}way_{self.options.n_shot}shot"
-        n_query = self.options.test_query
-        episodes = cli.frozen_episodes(test, self.options, name=name, n_way=n_way, n_query=n_query)
+        name = f"{n_way}way_{n_shot}shot"
+        sizes = {"n_way": n_way, "n_shot": n_shot, "n_query": self.options.test_query, **sizes}
+        episodes = cli.frozen_episodes(test, self.options, name=name, **sizes)
         self.evaluate(episodes, name, control=NearestCentroid())
         self.draw_episode(episodes, name)
         if hasattr(self.learner, "evaluation_steps"):
@@ -67,6 +75,7 @@ class Run:
         *,
         control: Any = None,
         evaluation_steps: int | None = None,
+        n_episodes: int | None = None,
     ) -> EpisodeReport:
         """Evaluates on all frozen episodes, prints the report and writes it as JSON.
 
@@ -75,6 +84,7 @@ class Run:
             name: of the setting, for example `"5way_1shot"`.
             control: a callable that is evaluated on the same episodes and printed beside.
             evaluation_steps: inner steps, for a gradient learner; None for the learner's own.
+            n_episodes: how many of them; None for `options.n_episodes`.
 
         Returns:
             The learner's report.
@@ -82,12 +92,13 @@ class Run:
         learner = self.learner
         if evaluation_steps is not None:
             learner = with_evaluation_steps(learner, evaluation_steps)
-        report = evaluate_episodes(learner, episodes, n_episodes=self.options.n_episodes)
+        n_episodes = self.options.n_episodes if n_episodes is None else n_episodes
+        report = evaluate_episodes(learner, episodes, n_episodes=n_episodes)
         report.to_json(self._path(f"report_{name}.json"))
         self.reports[name] = report
         print(f"{name}: {report.name}: {report}")
         if control is not None:
-            beside = evaluate_episodes(control, episodes, n_episodes=self.options.n_episodes)
+            beside = evaluate_episodes(control, episodes, n_episodes=n_episodes)
             beside.to_json(self._path(f"control_{name}.json"))
             self.controls[name] = beside
             print(f"{name}: {beside.name}: {beside}")

@@ -92,7 +92,7 @@ def main(arguments=None):
         learner, train, validation, options, optimizer=cli.reptile_optimizer(options)
     )
     run = runs.Run(options, trained, method=METHODS[options.method][0])
-    run.test_classes(test, n_way=options.n_way)
+    run.test_settings(test)
     return run.finish()
 
 

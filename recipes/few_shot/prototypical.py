@@ -34,8 +34,7 @@ def main(arguments=None):
         conv4(train.example_shape), distance=options.distance, statistics=options.statistics
     )
     run = runs.Run(options, cli.fit_classes(learner, train, validation, options))
-    for n_way in options.test_ways:
-        run.test_classes(test, n_way=n_way)
+    run.test_settings(test)
     return run.finish()
 
 
