@@ -76,3 +76,15 @@ def test_own_learner_fits_and_exports(tmp_path):
         np.any(a != b.numpy()) for a, b in zip(before, learner.trainable_variables, strict=True)
     )
     tfmeta.export_learner(learner, tmp_path / "served")
+
+
+def test_episodes_as_in_life():
+    x = np.random.default_rng(0).integers(0, 256, (20 * 25, 4, 4, 1)).astype("uint8")
+    sources = [
+        tfmeta.data.Examples(x + k, np.repeat(np.arange(20), 25), groups=["a"] * 20)
+        for k in range(3)
+    ]
+    names = dict(zip(("train", "drawings", "photos"), sources, strict=True), test=sources[0])
+    exec(block("n_unknown=5"), names)
+    assert next(iter(names["varied"]))[0]["support_mask"].shape == (8, 200)
+    assert next(iter(names["open_set"]))[1].numpy().min() == -1

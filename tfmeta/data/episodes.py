@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
 
 from tfmeta.data.augment import RandomAffine
+from tfmeta.data.counts import check_counts
 from tfmeta.data.examples import Examples
-from tfmeta.data.sampler import EpisodeRows, draw_episodes
+from tfmeta.data.labelled import labelled_episodes, read_episodes
 from tfmeta.typing import EpisodeInputs
 
 # Episodes drawn by one call at least: a call takes as long for one episode as for 32.
 _BLOCK = 128
 _PREFETCHED = 4
+
+# Options of labelled examples, which change nothing when they are left out.
+DEFAULTS: dict[str, Any] = {
+    "balanced": True,
+    "within_group": False,
+    "weights": None,
+    "query_source": None,
+    "n_unknown": 0,
+}
 
 _Pair = tuple[EpisodeInputs, tf.Tensor]
 
@@ -46,16 +56,21 @@ class TaskFamily(Protocol):
 
 
 def episode_dataset(
-    source: Examples | TaskFamily,
+    source: Examples | Sequence[Examples] | TaskFamily,
     *,
-    n_way: int | None = None,
-    n_shot: int,
+    n_way: int | tuple[int, int] | None = None,
+    n_shot: int | tuple[int, int],
     n_query: int,
     n_tasks: int = 1,
     seed: int = 0,
     start: int = 0,
     n_episodes: int | None = None,
     augment: RandomAffine | None = None,
+    balanced: bool = True,
+    within_group: bool = False,
+    weights: Sequence[float] | None = None,
+    query_source: Examples | None = None,
+    n_unknown: int = 0,
 ) -> tf.data.Dataset:
     """Batches of `n_tasks` episodes, drawn from examples or from a family of regression tasks.
 
@@ -63,10 +78,16 @@ def episode_dataset(
     dataset stopped, and a single bad episode can be looked at again with `start=i, n_episodes=1`.
     Its classes are distinct, support and query are disjoint, and labels are assigned anew.
 
+    A pair for `n_way` or `n_shot` is a range, both ends included, of which every episode draws
+    uniformly. A group with fewer classes than the drawn way, or a class with fewer examples than
+    the drawn shot and `n_query`, gives what it has. Episodes are then padded to the largest way
+    and shot, so that one trace serves all: padding repeats the first example of its episode and
+    counts for nothing.
+
     Args:
-        source: `Examples`, or a `TaskFamily` such as `sinusoids()`.
-        n_way: Classes an episode; `None` for a family of regression tasks.
-        n_shot: Support examples a class (or a task).
+        source: `Examples`, a list of them, or a `TaskFamily` such as `sinusoids()`.
+        n_way: Classes an episode, or a range; `None` for a family of regression tasks.
+        n_shot: Support examples a class (or a task), or a range.
         n_query: Query examples a class (or a task).
         n_tasks: Episodes a batch.
         seed: Not negative; the same seed gives the same episodes.
@@ -74,55 +95,108 @@ def episode_dataset(
         n_episodes: Episodes in all, the last batch being smaller where `n_tasks` does not divide
             them; `None` for an infinite dataset.
         augment: Random distortion of support and query pictures, for training.
+        balanced: With a range of shots: True for one shot for all classes of an episode (no more
+            than its smallest class has), False for a shot of its own for every class, each
+            uniform in the range.
+        within_group: Whether all classes of an episode come from one group, such as an alphabet.
+            A group is drawn with a probability proportional to its number of classes.
+        weights: How often an episode comes from each source of a list, up to a factor; equally
+            often by default. All classes of an episode come from one source.
+        query_source: Examples of another domain that the queries come from; its classes bear the
+            names of those of `source`, which gives the support.
+        n_unknown: Classes that the query has and the support has not, for open-set evaluation.
+            Their label is -1 and their queries are the last. Everything else in the episode is
+            as without them.
 
     Returns:
         A dataset of `(inputs, query_y)`. `inputs` has `support_x`
         `[n_tasks, n_way * n_shot, ...]`, `support_y` `[n_tasks, n_way * n_shot]` int32, `query_x`
-        `[n_tasks, n_way * n_query, ...]` and `episode` `[n_tasks]` int64, the number `i`;
-        `query_y` is `[n_tasks, n_way * n_query]` int32. Positions are ordered by label. Examples
-        keep their dtype (pictures are uint8). In regression, `y` is float `[n_tasks, ..., d]`.
+        `[n_tasks, (n_way + n_unknown) * n_query, ...]` and `episode` `[n_tasks]` int64, the
+        number `i`; `query_y` is `[n_tasks, (n_way + n_unknown) * n_query]` int32. Positions are
+        ordered by label. Examples keep their dtype (pictures are uint8). In regression, `y` is
+        float `[n_tasks, ..., d]`. Where `n_way` or `n_shot` is a pair, the sizes are those of the
+        largest, `inputs` has also `support_mask` (bool, False for padding), and the third element
+        is `sample_weight` `[n_tasks, query]` float32, 0 for padding.
 
     Raises:
-        ValueError: a count is not positive, there are more ways than classes, a class has fewer
-            than `n_shot + n_query` examples, or `n_way` does not fit the source.
+        ValueError: a count is not positive, a range is reversed, there are more ways than
+            classes, a class has fewer than `n_shot + n_query` examples (a range: than the least
+            `n_shot`), a group has fewer than the least `n_way` classes, sources do not fit each
+            other, or an option does not fit the source.
 
     Example:
         >>> episodes = episode_dataset(examples, n_way=5, n_shot=1, n_query=15, n_tasks=32)
         >>> inputs, query_y = next(iter(episodes))
         >>> inputs["support_x"].shape, query_y.shape
         (TensorShape([32, 5, 28, 28, 1]), TensorShape([32, 75]))
+        >>> varied = episode_dataset(examples, n_way=(2, 6), n_shot=(1, 5), n_query=3, n_tasks=32)
+        >>> inputs, query_y, sample_weight = next(iter(varied))
+        >>> inputs["support_mask"].shape, sample_weight.shape
+        (TensorShape([32, 30]), TensorShape([32, 18]))
     """
-    check_counts(n_shot=n_shot, n_query=n_query, n_tasks=n_tasks)
+    check_counts(n_tasks=n_tasks)
     if n_episodes is not None:
         check_counts(n_episodes=n_episodes)
     check_counts(least=0, seed=seed, start=start)
-    options: dict[str, Any] = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query}
-    check_source(source, **options)
+    options: dict[str, Any] = {
+        "n_way": n_way,
+        "n_shot": n_shot,
+        "n_query": n_query,
+        "balanced": balanced,
+        "within_group": within_group,
+        "weights": weights,
+        "query_source": query_source,
+        "n_unknown": n_unknown,
+    }
     numbers = tf.data.Dataset.counter(start)
     if n_episodes is not None:
         numbers = numbers.take(n_episodes)
     even = n_episodes is None or n_episodes % n_tasks == 0
-    if isinstance(source, Examples):
-        draw = row_drawer(source, seed=seed, **options)
-        block = n_tasks * max(1, _BLOCK // n_tasks)
-        rows = numbers.batch(block).map(lambda i: (i, draw(i)))
-        dataset = rows.rebatch(n_tasks, drop_remainder=even)
-        dataset = dataset.map(
-            lambda i, drawn: read_episodes(source, i, drawn), num_parallel_calls=tf.data.AUTOTUNE
-        )
+    if isinstance(source, TaskFamily):
+        dataset = _of_family(source, numbers, n_tasks, even, seed=seed, **options)
     else:
-        dataset = numbers.batch(n_tasks, drop_remainder=even).map(
-            lambda i: sample_episodes(source, i, seed=seed, n_shot=n_shot, n_query=n_query),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        dataset = _of_examples(source, numbers, n_tasks, even, seed=seed, **options)
     if augment is not None:
         dataset = dataset.map(
-            lambda inputs, query_y: (augmented(inputs, augment, seed), query_y),
+            lambda inputs, *rest: (augmented(inputs, augment, seed), *rest),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     n_batches = tf.data.INFINITE_CARDINALITY if n_episodes is None else -(-n_episodes // n_tasks)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches))
     return prefetched(dataset)
+
+
+def _of_examples(
+    source: Examples | Sequence[Examples],
+    numbers: tf.data.Dataset,
+    n_tasks: int,
+    even: bool,
+    **options: Any,
+) -> tf.data.Dataset:
+    sources, draw = labelled_episodes(source, **options)
+    block = n_tasks * max(1, _BLOCK // n_tasks)
+    rows = numbers.batch(block).map(lambda i: (i, draw(i)))
+    return rows.rebatch(n_tasks, drop_remainder=even).map(
+        lambda i, drawn: read_episodes(sources, i, drawn), num_parallel_calls=tf.data.AUTOTUNE
+    )
+
+
+def _of_family(
+    source: TaskFamily,
+    numbers: tf.data.Dataset,
+    n_tasks: int,
+    even: bool,
+    *,
+    seed: int,
+    n_shot: int,
+    n_query: int,
+    **options: Any,
+) -> tf.data.Dataset:
+    check_family(n_shot=n_shot, n_query=n_query, **options)
+    return numbers.batch(n_tasks, drop_remainder=even).map(
+        lambda i: sample_episodes(source, i, seed=seed, n_shot=n_shot, n_query=n_query),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
 
 
 def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -145,39 +219,6 @@ def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(_PREFETCHED).with_options(options)
-
-
-def row_drawer(
-    source: Examples, *, seed: int, n_way: int, n_shot: int, n_query: int
-) -> Callable[[tf.Tensor], EpisodeRows]:
-    """Function from episode numbers `[tasks]` to their `EpisodeRows`."""
-    # Eager tensors are captured by the graph; arrays would be copied into it as constants.
-    class_counts = tf.constant(source.class_counts, tf.int64)
-    rows_by_class = tf.constant(source.rows_by_class, tf.int64)
-
-    def draw(episodes: tf.Tensor) -> EpisodeRows:
-        return draw_episodes(
-            seed,
-            episodes,
-            class_counts=class_counts,
-            rows_by_class=rows_by_class,
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-        )
-
-    return draw
-
-
-def read_episodes(source: Examples, episodes: tf.Tensor, drawn: EpisodeRows) -> _Pair:
-    """The pair `(inputs, query_y)` of the episodes whose rows were drawn."""
-    inputs = {
-        "support_x": source.read(drawn.support_rows),
-        "support_y": drawn.support_y,
-        "query_x": source.read(drawn.query_rows),
-        "episode": episodes,
-    }
-    return inputs, drawn.query_y
 
 
 def augmented(inputs: EpisodeInputs, augment: RandomAffine, seed: int) -> EpisodeInputs:
@@ -206,59 +247,17 @@ def sample_episodes(
     return inputs, query_y
 
 
-def check_source(source: Any, *, n_way: int | None, n_shot: int, n_query: int) -> None:
-    """Refuse a source that cannot give such episodes.
+def check_family(*, n_shot: int, n_query: int, **options: Any) -> None:
+    """Refuse counts and options that a family of regression tasks cannot give.
 
     Raises:
-        ValueError: the source is of an unknown kind, `n_way` does not fit it, or a class (which
-            is named) has too few examples.
+        ValueError: a count is no positive integer, or an option belongs to labelled examples.
     """
-    if isinstance(source, Examples):
-        _check_classes(source, n_way, n_shot, n_query)
-    elif not isinstance(source, TaskFamily):
+    check_counts(n_shot=n_shot, n_query=n_query)
+    given = {k: v for k, v in options.items() if v is not None and np.any(v != DEFAULTS.get(k))}
+    if given:
+        name, value = next(iter(given.items()))
         raise ValueError(
-            "`source` must be Examples, or a family of regression tasks with a method `sample`. "
-            f"Received: {type(source).__name__}. Make examples with `from_arrays(x, y)`."
-        )
-    elif n_way is not None:
-        raise ValueError(
-            "A family of regression tasks has no classes: `n_way` must be None. "
-            f"Received: n_way={n_way}. Leave `n_way` out."
-        )
-
-
-def check_counts(*, least: int = 1, **counts: Any) -> None:
-    """Refuse counts that are not integers of at least `least`.
-
-    Raises:
-        ValueError: one is not; it is named.
-    """
-    for name, value in counts.items():
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or value < least:
-            raise ValueError(
-                f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}."
-            )
-
-
-def _check_classes(source: Examples, n_way: int | None, n_shot: int, n_query: int) -> None:
-    if n_way is None:
-        raise ValueError(
-            "Episodes of labelled examples need the number of classes. Received: n_way=None. "
-            f"Pass `n_way`, at most {source.n_classes}."
-        )
-    check_counts(n_way=n_way)
-    if n_way > source.n_classes:
-        raise ValueError(
-            f"`n_way` must be at most the number of classes ({source.n_classes}). "
-            f"Received: n_way={n_way}. Lower `n_way` or add classes."
-        )
-    few = np.flatnonzero(source.class_counts < n_shot + n_query)
-    if few.size:
-        worst = few[np.argmin(source.class_counts[few])]
-        raise ValueError(
-            f"Every class must have at least n_shot + n_query = {n_shot + n_query} examples. "
-            f"Received {few.size} with fewer, such as {source.class_names[worst]!r} with "
-            f"{source.class_counts[worst]}. Lower `n_shot` or `n_query`, or leave these classes "
-            "out with `select`."
+            f"A family of regression tasks has neither classes nor groups: `{name}` belongs to "
+            f"labelled examples. Received: {name}={value!r}. Leave `{name}` out."
         )

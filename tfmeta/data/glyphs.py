@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfmeta.data.episodes import check_counts
+from tfmeta.data.counts import check_counts
 from tfmeta.data.examples import Examples
 
 _FACES = tuple(
