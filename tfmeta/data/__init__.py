@@ -12,6 +12,7 @@ from tfmeta.data.hashing import episode_hash
 from tfmeta.data.npz import from_npz
 from tfmeta.data.sinusoids import sinusoids
 from tfmeta.data.splits import check_disjoint, load_split, split_classes
+from tfmeta.data.text import from_csv, from_json, from_jsonl, from_texts
 from tfmeta.data.tfds import from_tfds
 
 __all__ = [
@@ -24,8 +25,12 @@ __all__ = [
     "episode_hash",
     "freeze_episodes",
     "from_arrays",
+    "from_csv",
     "from_directory",
+    "from_json",
+    "from_jsonl",
     "from_npz",
+    "from_texts",
     "from_tfds",
     "glyphs",
     "load_episodes",

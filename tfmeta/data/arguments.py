@@ -26,11 +26,13 @@ def as_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def as_examples(x: Any) -> np.ndarray:
-    """Array `[n, ...]` of examples, or `[n]` of paths as strings.
+    """Array `[n, ...]` of numbers, `[n]` of paths as strings, or `[n]` of texts as bytes objects.
 
     Raises:
-        ValueError: no examples, no numbers, or paths that are not one flat list.
+        ValueError: no examples, of another kind, or paths or texts that are not one flat list.
     """
+    if _holds_bytes(x):
+        return as_texts(x)
     if isinstance(x, (list, tuple)) and x and all(isinstance(p, (str, os.PathLike)) for p in x):
         x = [os.fspath(p) for p in x]
     try:
@@ -45,9 +47,47 @@ def as_examples(x: Any) -> np.ndarray:
     if x.dtype.kind not in "biufU" or (x.dtype.kind == "U" and x.ndim != 1):
         raise ValueError(
             "`x` must be an array of numbers [n, ...], or a flat list of paths of image files. "
-            f"Received dtype {x.dtype}, shape {x.shape}. Convert the examples to one array."
+            f"Received dtype {x.dtype}, shape {x.shape}. Convert the examples to one array; "
+            "texts go through `from_texts`."
         )
     return x
+
+
+def as_texts(texts: Any) -> np.ndarray:
+    """Array `[n]` of objects: every text as UTF-8 bytes.
+
+    Raises:
+        ValueError: a text is neither str nor bytes, blank, or not UTF-8; its number is given.
+    """
+    array = np.empty(len(texts), object)
+    for number, text in enumerate(texts):
+        array[number] = as_text(text, where=f"text {number}")
+    return array
+
+
+def as_text(text: Any, *, where: str) -> bytes:
+    """One text as UTF-8 bytes, without the blanks around it.
+
+    Raises:
+        ValueError: it is neither str nor bytes, blank, or not UTF-8; the message says `where`.
+    """
+    try:
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        if isinstance(decoded, str) and decoded.strip():
+            return decoded.strip().encode("utf-8")
+    except UnicodeError as error:
+        raise ValueError(f"A text must be UTF-8. Received {where}: {text!r} ({error}).") from error
+    raise ValueError(
+        f"A text must be a string that is not blank. Received {where}: {text!r}. Mend it or leave "
+        "it out."
+    )
+
+
+def _holds_bytes(x: Any) -> bool:
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "OS":
+        return False
+    is_flat = isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) == 1
+    return is_flat and len(x) > 0 and all(isinstance(text, bytes) for text in x)
 
 
 def as_labels(y: Any, n: int) -> np.ndarray:

@@ -23,12 +23,14 @@ def unrotated(class_name: str) -> str:
 
 
 class Examples:
-    """Labelled examples, in memory or as image files that are decoded when asked for.
+    """Labelled examples: arrays, texts, or image files that are decoded when asked for.
 
-    Pictures stay uint8; a learner scales them to 0..1 on the device.
+    Pictures stay uint8; a learner scales them to 0..1 on the device. What a string is, its type
+    says: str is the path of an image file, bytes (UTF-8) are a text, as `from_texts` makes them.
 
     Args:
-        x: Array `[n, ...]` of examples, or `n` paths of image files (decoded lazily).
+        x: Array `[n, ...]` of examples, `n` paths of image files (decoded lazily), or `n` texts
+            as bytes.
         y: Integer labels `[n]` that take every value of `0 ... n_classes - 1`.
         class_names: One unique name a class; by default its number.
         groups: One group a class (an alphabet, a script, a superclass), or `None`.
@@ -93,6 +95,8 @@ class Examples:
 
     def __repr__(self) -> str:
         kind = "lazy " if self.is_lazy else ""
+        if self.is_text:
+            return f"Examples({len(self)} texts, {self.n_classes} classes)"
         return (
             f"Examples({len(self)} {kind}{self.dtype} examples of shape {self.example_shape}, "
             f"{self.n_classes} classes)"
@@ -102,6 +106,11 @@ class Examples:
     def is_lazy(self) -> bool:
         """Whether `x` holds paths that are decoded when read."""
         return self.x.dtype.kind == "U"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether `x` holds texts, as UTF-8 bytes; `read` gives them as `tf.string`."""
+        return self.x.dtype.kind == "O"
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -250,7 +259,7 @@ class Examples:
 
     def _decode(self, rows: np.ndarray) -> np.ndarray:
         pictures = [self.read_row(row) for row in rows.ravel()]
-        return np.reshape(pictures, (*rows.shape, *self.example_shape))
+        return np.reshape(np.array(pictures, np.uint8), (*rows.shape, *self.example_shape))
 
     def _class_numbers(self, classes: Iterable[int | str]) -> list[int]:
         index = {name: i for i, name in enumerate(self.class_names)}

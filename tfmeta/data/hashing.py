@@ -58,6 +58,10 @@ class EpisodeHash:
         """Add arrays as they are: dtype, shape and bytes."""
         for array in arrays:
             self._sha.update(f"{array.dtype.str}{array.shape}".encode())
+            if array.dtype.kind == "O":  # Texts; the bytes of the array are addresses.
+                for text in array.ravel():
+                    self._sha.update(f"{len(text)}:".encode() + text)
+                continue
             self._sha.update(np.ascontiguousarray(array).data)
 
     def hexdigest(self) -> str:
