@@ -19,6 +19,8 @@ def conv4(
     filters: int = 64,
     downsampling: str = "pool",
     normalization: str | None = "batch",
+    flatten: bool = True,
+    n_poolings: int = N_BLOCKS,
     name: str = "conv4",
 ) -> keras.Model:
     """Conv4, as a backbone or as a network with its linear head.
@@ -38,27 +40,38 @@ def conv4(
         filters: channels of every convolution.
         downsampling: `"pool"` or `"stride"`.
         normalization: `"batch"`, `"layer"`, `"group"` or `None`.
+        flatten: whether the features are a vector; False gives the last maps.
+        n_poolings: how many of the blocks, from the first, halve the maps; 2 as in Relation
+            Networks (Sung et al. 2018).
         name: name of the model.
 
     Returns:
         A functional model from `[batch, height, width, channels]` to features
-        `[batch, features]`, or to logits `[batch, outputs]` from the layer named "head".
+        `[batch, features]` or, with `flatten=False`, `[batch, height', width', filters]`; or to
+        logits `[batch, outputs]` from the layer named "head".
 
     Raises:
-        ValueError: for an unknown option, a picture too small for four poolings, or filters that
-            the groups do not divide.
+        ValueError: for an unknown option, a picture too small for the poolings, filters that the
+            groups do not divide, or a head on maps.
 
     Example:
         >>> conv4((28, 28, 1)).output_shape
         (None, 64)
         >>> conv4((28, 28, 1), outputs=5, downsampling="stride").count_params()
         112773
+        >>> conv4((28, 28, 1), flatten=False, n_poolings=2).output_shape
+        (None, 7, 7, 64)
     """
-    _check(input_shape, outputs, filters, downsampling, normalization)
+    _check_maps(outputs, flatten, n_poolings)
+    n_halvings = n_poolings if downsampling == "pool" else 0
+    _check(input_shape, outputs, filters, downsampling, normalization, 2**n_halvings)
     images = keras.Input(tuple(input_shape), name="images")
     x = images
     for number in range(1, N_BLOCKS + 1):
-        x = _block(x, number, filters, downsampling, normalization)
+        halving = downsampling if number <= n_poolings else None
+        x = _block(x, number, filters, halving, normalization)
+    if not flatten:
+        return keras.Model(images, x, name=name)
     if downsampling == "pool":
         x = keras.layers.Flatten(name="features")(x)
     else:
@@ -69,7 +82,11 @@ def conv4(
 
 
 def _block(
-    x: keras.KerasTensor, number: int, filters: int, downsampling: str, normalization: str | None
+    x: keras.KerasTensor,
+    number: int,
+    filters: int,
+    downsampling: str | None,
+    normalization: str | None,
 ) -> keras.KerasTensor:
     strides = 2 if downsampling == "stride" else 1
     x = keras.layers.Conv2D(
@@ -98,6 +115,7 @@ def _check(
     filters: int,
     downsampling: str,
     normalization: str | None,
+    smallest: int,
 ) -> None:
     shape = tuple(input_shape)
     if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
@@ -107,11 +125,11 @@ def _check(
         )
     _check_choice("downsampling", downsampling, DOWNSAMPLING)
     _check_choice("normalization", normalization, NORMALIZATIONS)
-    if downsampling == "pool" and min(shape[:2]) < 2**N_BLOCKS:
+    if min(shape[:2]) < smallest:
         raise ValueError(
-            f"`input_shape` must be at least {2**N_BLOCKS} pixels high and wide for four 2x2 "
-            f"poolings. Received: input_shape={shape}. Use larger pictures, or "
-            'downsampling="stride".'
+            f"`input_shape` must be at least {smallest} pixels high and wide for the 2x2 "
+            f"poolings. Received: input_shape={shape}. Use larger pictures, fewer poolings "
+            '(`n_poolings`) or downsampling="stride".'
         )
     if filters < 1 or (outputs is not None and outputs < 1):
         raise ValueError(
@@ -122,6 +140,19 @@ def _check(
         raise ValueError(
             f"`filters` must be a multiple of {GROUPS}, the number of groups. "
             f"Received: filters={filters}. Use {GROUPS * max(1, round(filters / GROUPS))} filters."
+        )
+
+
+def _check_maps(outputs: int | None, flatten: bool, n_poolings: int) -> None:
+    if not isinstance(n_poolings, int) or not 0 <= n_poolings <= N_BLOCKS:
+        raise ValueError(
+            f"`n_poolings` must be an integer from 0 to {N_BLOCKS}. "
+            f"Received: n_poolings={n_poolings!r}."
+        )
+    if outputs is not None and not flatten:
+        raise ValueError(
+            "`flatten=False` gives the backbone's maps, and a head needs a vector. "
+            f"Received: outputs={outputs} with flatten=False. Leave one of them out."
         )
 
 

@@ -116,3 +116,28 @@ def test_mlp_as_a_backbone_on_pictures():
 def test_mlp_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         mlp(**arguments)
+
+
+def test_maps_of_conv4_are_what_its_flat_features_are():
+    keras.utils.set_random_seed(0)
+    flat = conv4((28, 28, 1), filters=8, n_poolings=2)
+    keras.utils.set_random_seed(0)
+    maps = conv4((28, 28, 1), filters=8, n_poolings=2, flatten=False)
+    assert maps.output_shape == (None, 7, 7, 8)
+    images = np.random.default_rng(0).random((2, 28, 28, 1), "float32")
+    np.testing.assert_allclose(flat(images), np.reshape(maps(images), (2, -1)), atol=1e-6)
+    assert conv4((28, 28, 1), flatten=False).output_shape == (None, 1, 1, 64)
+    assert conv4((28, 28, 1), flatten=False, downsampling="stride").output_shape == (None, 2, 2, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"flatten": False, "outputs": 5}, "a head needs a vector"),
+        ({"n_poolings": 5}, "n_poolings=5"),
+        ({"n_poolings": 2, "input_shape": (3, 28, 1)}, "at least 4 pixels"),
+    ],
+)
+def test_conv4_refuses_maps_that_cannot_be(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        conv4(**arguments)
