@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from tfmeta.typing import EpisodeInputs, Tensor
@@ -39,14 +42,104 @@ class NearestCentroid:
         support = _flat(inputs["support_x"])
         queries = _flat(inputs["query_x"])
         members = _members(inputs)
-        counts = tf.reduce_sum(members, axis=1)
-        sums = tf.einsum("tsk,tsf->tkf", members, support)
-        centroids = tf.math.divide_no_nan(sums, counts[..., tf.newaxis])
+        centroids = _means(members, support)
         products = tf.einsum("tqf,tkf->tqk", queries, centroids)
         norms = tf.reduce_sum(tf.square(centroids), axis=-1)[:, tf.newaxis]
         query_norms = tf.reduce_sum(tf.square(queries), axis=-1, keepdims=True)
-        logits = 2.0 * products - norms - query_norms
-        return tf.where(counts[:, tf.newaxis] > 0, logits, logits.dtype.min)
+        return _without_absent(2.0 * products - norms - query_norms, members)
+
+
+class TfidfNearestCentroid:
+    """A control for texts: the class whose mean TF-IDF vector points where the text's does.
+
+    The weight of term t in text d is `n(t, d) (log((1 + n) / (1 + df(t))) + 1)`, and vectors have
+    unit length; both as in scikit-learn. `n` and `df` are counted in the training texts alone; a
+    term that they do not have counts too, with `df = 0`. The logits are cosines with the mean of
+    each class (Rocchio's classifier). What a learner scores above it, it owes to what it learned
+    about words.
+
+    Texts are lower-cased and their punctuation is removed. Terms are runs of 3, 4 and 5 characters
+    inside a word, its two ends included, or whole words; characters are the stronger control on
+    short texts, since they find a word in its other forms.
+
+    It is called like a learner, on a batch of episodes of texts `[tasks, examples]`, and gives
+    `[tasks, query, n_way]`; a class that a task does not have gets the lowest float.
+
+    Args:
+        texts: `[n]` texts of the training classes: strings, or the `x` of `Examples`.
+        terms: `"characters"` or `"words"`.
+        name: what reports call it; None says which terms it counts.
+
+    Raises:
+        ValueError: for other terms, or no texts.
+
+    Example:
+        >>> control = TfidfNearestCentroid(["play a song", "play it loud", "wake me"])
+        >>> inputs = {
+        ...     "support_x": tf.constant([["play songs", "wake me up"]]),
+        ...     "support_y": tf.constant([[0, 1]]),
+        ...     "query_x": tf.constant([["please play a song"]]),
+        ... }
+        >>> int(tf.argmax(control(inputs)[0, 0]))
+        0
+    """
+
+    transductive = False
+
+    def __init__(
+        self,
+        texts: Sequence[str] | np.ndarray,
+        *,
+        terms: str = "characters",
+        name: str | None = None,
+    ) -> None:
+        if terms not in ("characters", "words") or len(texts) == 0:
+            raise ValueError(
+                '`terms` must be "characters" or "words", and at least one text is expected. '
+                f"Received: terms={terms!r}, {len(texts)} texts."
+            )
+        self.terms = terms
+        self.name = f"TF-IDF of {terms}, nearest centroid" if name is None else name
+        found = self._split(tf.convert_to_tensor(texts, tf.string))
+        vocabulary, ids = tf.unique(found.flat_values)
+        # Each pair of a text and one of its terms once, whatever the number of times it occurs.
+        pairs = np.unique(np.stack([found.value_rowids(), ids]), axis=1)
+        counts = np.bincount(pairs[1], minlength=len(vocabulary))
+        weights = np.log((1 + len(texts)) / (1 + counts)) + 1
+        self._weights = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(vocabulary, tf.constant(weights, tf.float32)),
+            default_value=float(np.log(1 + len(texts)) + 1),
+        )
+
+    def __call__(self, inputs: EpisodeInputs) -> Tensor:
+        texts = tf.concat([inputs["support_x"], inputs["query_x"]], axis=1)
+        n_support = tf.shape(inputs["support_x"])[1]
+        vectors = self._vectors(tf.reshape(texts, [-1]))
+        vectors = tf.reshape(vectors, tf.concat([tf.shape(texts), [-1]], axis=0))
+        members = _members(inputs)
+        centroids = _means(members, vectors[:, :n_support])
+        centroids = tf.math.l2_normalize(centroids, axis=-1)
+        cosines = tf.einsum("tqf,tkf->tqk", vectors[:, n_support:], centroids)
+        return _without_absent(cosines, members)
+
+    def _vectors(self, texts: Tensor) -> Tensor:
+        """Vectors of unit length `[n, terms]`, over the terms that occur in these texts."""
+        found = self._split(texts)
+        vocabulary, ids = tf.unique(found.flat_values)
+        places = tf.stack([tf.cast(found.value_rowids(), tf.int32), ids], axis=1)
+        shape = tf.stack([tf.size(texts), tf.size(vocabulary)])
+        counts = tf.scatter_nd(places, tf.ones_like(ids, tf.float32), shape)
+        return tf.math.l2_normalize(counts * self._weights.lookup(vocabulary), axis=1)
+
+    def _split(self, texts: Tensor) -> tf.RaggedTensor:
+        """The terms of each text, `[n, None]`."""
+        lower = tf.strings.lower(texts, encoding="utf-8")
+        words = tf.strings.split(tf.strings.regex_replace(lower, r"[[:punct:]]", ""))
+        if self.terms == "words":
+            return words
+        letters = tf.strings.unicode_split(" " + words.flat_values + " ", "UTF-8")
+        runs = tf.strings.ngrams(letters, (3, 4, 5), separator="")
+        return words.with_flat_values(runs).merge_dims(1, 2)
 
 
 class MeanPredictor:
@@ -78,6 +171,18 @@ class MeanPredictor:
         total = tf.reduce_sum(weight * targets, axis=1, keepdims=True)
         mean = tf.math.divide_no_nan(total, tf.reduce_sum(weight, axis=1, keepdims=True))
         return tf.repeat(mean, tf.shape(inputs["query_x"])[1], axis=1)
+
+
+def _means(members: Tensor, support: Tensor) -> Tensor:
+    """`[tasks, n_way, features]`: the mean of each class's support; 0 for an absent class."""
+    sums = tf.einsum("tsk,tsf->tkf", members, support)
+    return tf.math.divide_no_nan(sums, tf.reduce_sum(members, axis=1)[..., tf.newaxis])
+
+
+def _without_absent(logits: Tensor, members: Tensor) -> Tensor:
+    """Logits `[tasks, query, n_way]`, the lowest float for classes that a task does not have."""
+    is_there = tf.reduce_any(members > 0, axis=1)[:, tf.newaxis]
+    return tf.where(is_there, logits, logits.dtype.min)
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.controls import MeanPredictor, NearestCentroid
+from tfmeta.controls import MeanPredictor, NearestCentroid, TfidfNearestCentroid
 from tfmeta.data.hashing import EpisodeHash
 from tfmeta.episode_batches import (
     Batch,
@@ -27,6 +27,7 @@ __all__ = [
     "MeanPredictor",
     "NearestCentroid",
     "PairedComparison",
+    "TfidfNearestCentroid",
     "compare_reports",
     "evaluate_episodes",
 ]
