@@ -2,6 +2,7 @@
 
 from tfmeta.layers.exact import moving_statistics, use_exact_layers
 from tfmeta.layers.full_context import QueryContext, SupportContext
+from tfmeta.layers.inputs import network_input
 from tfmeta.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -25,6 +26,7 @@ __all__ = [
     "call_with_task_axis",
     "layers_without_rule",
     "moving_statistics",
+    "network_input",
     "normalize_by",
     "use_exact_layers",
 ]
