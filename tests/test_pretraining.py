@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfmeta.data import Examples, RandomAffine
-from tfmeta.pretraining import labelled_batches, pretrain
+from tfmeta.pretraining import CosineHead, labelled_batches, pretrain_backbone
 
 
 @pytest.fixture
@@ -48,13 +48,23 @@ def test_the_backbone_is_trained_in_place(examples):
     backbone = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense(4)])
     before = backbone.get_weights()[0]
     batches = labelled_batches(examples, batch_size=12)
-    history = pretrain(
+    history = pretrain_backbone(
         backbone, batches, head=keras.layers.Dense(3), steps=40, epochs=2, learning_rate=0.03
     ).history
     assert len(history["loss"]) == 2
     assert history["loss"][1] < history["loss"][0] < np.log(3) + 0.5
     assert np.abs(backbone.get_weights()[0] - before).max() > 0.01
     assert backbone(tf.zeros([2, 8, 8, 1])).shape == (2, 4)
+
+
+def test_the_cosine_head_sees_directions_only():
+    head = CosineHead(2, scale=4.0)
+    head.build((None, 3))
+    head.set_weights([np.array([[2.0, 0.0], [0.0, 3.0], [0.0, 0.0]])])
+    x = np.array([[3.0, 4.0, 0.0], [0.0, 0.1, 0.0]], "float32")
+    np.testing.assert_allclose(head(x), [[2.4, 3.2], [0.0, 4.0]], atol=1e-6)
+    again = CosineHead.from_config(head.get_config())
+    assert (again.units, again.scale) == (2, 4.0)
 
 
 def dense(units):

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -107,7 +107,7 @@ def new_folder(path: str) -> str:
 
 
 def add_class_options(options: argparse.ArgumentParser) -> None:
-    """Adds the options about labelled examples: where they are and how classes are divided.
+    """Adds the options about labelled pictures: where they are and how classes are divided.
 
     Args:
         options: what `parser` returned.
@@ -117,6 +117,22 @@ def add_class_options(options: argparse.ArgumentParser) -> None:
     """
     add = options.add_argument
     add("--data", default="glyphs", help="glyphs | omniglot | FILE.npz | FOLDER")
+    add("--rotate", default="train", choices=("none", "train", "all"), help="turned classes")
+    add("--augment", action="store_true", help="random affine distortion of training pictures")
+    add("--image-size", type=int, default=28)
+    add_split_options(options)
+
+
+def add_split_options(options: argparse.ArgumentParser) -> None:
+    """Adds the options about classes of any kind: how they are divided and tested.
+
+    Args:
+        options: what `parser` returned.
+
+    Example:
+        >>> add_split_options(parser("A recipe.", recipe="mine.py"))
+    """
+    add = options.add_argument
     add("--split", default=None, metavar="FILE[:KEY]", help="published class split; else by group")
     add(
         "--train-on",
@@ -124,16 +140,13 @@ def add_class_options(options: argparse.ArgumentParser) -> None:
         choices=("train", "trainval"),
         help="trainval: on the validation classes too, once the options are chosen",
     )
-    add("--rotate", default="train", choices=("none", "train", "all"), help="turned classes")
-    add("--augment", action="store_true", help="random affine distortion of training pictures")
-    add("--image-size", type=int, default=28)
     add("--test-query", type=int, default=15, help="queries a class in validation and test")
     add("--test-ways", type=int, nargs="+", default=[5], help="classes of the test episodes")
     add("--test-shots", type=int, nargs="+", default=None, help="as in training by default")
 
 
 def load_class_splits(
-    options: argparse.Namespace,
+    options: argparse.Namespace, examples: data.Examples | None = None
 ) -> tuple[data.Examples, data.Examples | None, data.Examples]:
     """Train, validation and test examples whose classes are disjoint.
 
@@ -142,7 +155,8 @@ def load_class_splits(
     with their cures. With `--train-on trainval` the validation classes are training classes.
 
     Args:
-        options: parsed options, those of `add_class_options` among them.
+        options: parsed options, those of `add_split_options` among them.
+        examples: all examples; None for the pictures that the options name.
 
     Returns:
         Three `Examples`; None for those of the validation where it is trained on.
@@ -150,7 +164,8 @@ def load_class_splits(
     Example:
         >>> train, validation, test = load_class_splits(options)  # doctest: +SKIP
     """
-    examples = load_examples(options.data, options.image_size)
+    if examples is None:
+        examples = load_examples(options.data, options.image_size)
     options.run = new_folder(options.run)
     if options.split:
         path, _, key = options.split.partition(":")
@@ -184,7 +199,8 @@ def prepare_parts(
         names = [*parts["train"].class_names, *parts.pop("validation").class_names]
         parts["train"] = examples.select(names)
     for name, part in parts.items():
-        if options.rotate == "all" or (options.rotate == "train" and name == "train"):
+        rotate = getattr(options, "rotate", "none")
+        if rotate == "all" or (rotate == "train" and name == "train"):
             part = parts[name] = part.rotate()
         _print_problems(part, options, is_train=name == "train")
         print(f"{name}: {part.n_classes} classes")
@@ -204,7 +220,7 @@ def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) 
 
     Args:
         source: `Examples` or a task family.
-        part: `"train"` or `"validation"`.
+        part: `"train"`, `"validation"` or `"test"`.
         options: parsed options.
         **sizes: arguments of `tfmeta.data.episode_dataset`; `n_shot` is `options.n_shot` unless it
             is given.
@@ -331,7 +347,8 @@ def fit_classes(
     options: argparse.Namespace,
     *,
     optimizer: keras.optimizers.Optimizer | None = None,
-    **sizes: Any,
+    train_options: Mapping[str, Any] | None = None,
+    validation_options: Mapping[str, Any] | None = None,
 ) -> Trained:
     """As `fit`, on episodes of labelled examples.
 
@@ -341,7 +358,8 @@ def fit_classes(
         validation: examples of the validation classes, or None.
         options: parsed options, those of `add_class_options` among them.
         optimizer: of the outer loop; None for Adam with a cosine decay of the learning rate.
-        **sizes: other arguments of `tfmeta.data.episode_dataset`.
+        train_options: other arguments of `tfmeta.data.episode_dataset` for training episodes.
+        validation_options: the same for validation episodes.
 
     Returns:
         What `fit` returns.
@@ -349,13 +367,14 @@ def fit_classes(
     Example:
         >>> trained = fit_classes(learner, train, validation, options)  # doctest: +SKIP
     """
-    train_sizes = {"n_way": options.n_way, "n_query": options.n_query, **sizes}
-    test_sizes = {"n_way": options.test_ways[0], "n_query": options.test_query, **sizes}
-    test_sizes["n_shot"] = options.test_shots[0]
+    learnt = {"n_way": options.n_way, "n_query": options.n_query, **(train_options or {})}
+    learnt["augment"] = augmentation(train, options)
+    unseen = {"n_way": options.test_ways[0], "n_shot": options.test_shots[0]}
+    unseen |= {"n_query": options.test_query, **(validation_options or {})}
     return fit(
         learner,
-        episodes(train, "train", options, augment=augmentation(train, options), **train_sizes),
-        None if validation is None else episodes(validation, "validation", options, **test_sizes),
+        episodes(train, "train", options, **learnt),
+        None if validation is None else episodes(validation, "validation", options, **unseen),
         options,
         metrics=["accuracy"],
         optimizer=optimizer,
@@ -364,5 +383,6 @@ def fit_classes(
 
 def augmentation(train: data.Examples, options: argparse.Namespace) -> data.RandomAffine | None:
     """The distortion of training pictures that `--augment` asks for: mirrored edges in colour."""
-    fill = "reflect" if train.example_shape[-1] == 3 else "constant"
-    return data.RandomAffine(fill=fill) if options.augment else None
+    if not getattr(options, "augment", False):
+        return None
+    return data.RandomAffine(fill="reflect" if train.example_shape[-1] == 3 else "constant")

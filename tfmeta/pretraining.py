@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import time
+from typing import Any, NamedTuple
+
 import keras
 import tensorflow as tf
 
+from tfmeta import cli
 from tfmeta.data import Examples, RandomAffine
 from tfmeta.data.sampler import random_bits, random_integers
 
@@ -32,6 +37,9 @@ def labelled_batches(
     Returns:
         A dataset of `x [batch_size, ...]` and `y [batch_size]` int32.
 
+    Raises:
+        ValueError: for empty batches.
+
     Example:
         >>> x, y = next(iter(labelled_batches(examples, batch_size=4)))
         >>> x.shape, x.dtype.name, y.shape
@@ -54,7 +62,45 @@ def labelled_batches(
     return dataset.prefetch(_PREFETCHED)
 
 
-def pretrain(
+@keras.saving.register_keras_serializable("tfmeta")
+class CosineHead(keras.Layer):
+    """Linear classifier of unit features by unit weights: `logits = scale * cos(x, w_k)`.
+
+    The head of Baseline++ (Chen et al. 2019, "A Closer Look at Few-shot Classification", section
+    3.2), whose training draws the features of a class around one direction.
+
+    Args:
+        units: number of classes.
+        scale: by which the cosines are multiplied.
+        **kwargs: arguments of `keras.Layer`.
+
+    Call arguments:
+        inputs: `[batch, features]`.
+
+    Returns:
+        Logits `[batch, units]`.
+
+    Example:
+        >>> float(tf.reduce_max(tf.abs(CosineHead(3, scale=2.0)(tf.ones([4, 5]))))) <= 2.0
+        True
+    """
+
+    def __init__(self, units: int, scale: float = 10.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units, self.scale = units, scale
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
+
+    def call(self, inputs):
+        kernel = tf.math.l2_normalize(tf.convert_to_tensor(self.kernel), axis=0)
+        return self.scale * tf.matmul(tf.math.l2_normalize(inputs, axis=-1), kernel)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units, "scale": self.scale}
+
+
+def pretrain_backbone(
     backbone: keras.Model,
     batches: tf.data.Dataset,
     *,
@@ -82,7 +128,7 @@ def pretrain(
     Example:
         >>> backbone = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()])
         >>> batches = labelled_batches(examples, batch_size=4)
-        >>> history = pretrain(backbone, batches, head=keras.layers.Dense(6), steps=2)
+        >>> history = pretrain_backbone(backbone, batches, head=keras.layers.Dense(6), steps=2)
         >>> len(history.history["loss"])
         1
     """
@@ -93,3 +139,68 @@ def pretrain(
         metrics=["accuracy"],
     )
     return model.fit(batches, epochs=epochs, steps_per_epoch=max(1, steps // epochs))
+
+
+class Pretrained(NamedTuple):
+    """The history of an ordinary classification, and the minutes that it took."""
+
+    history: keras.callbacks.History
+    minutes: float
+
+
+def add_pretraining_options(options: argparse.ArgumentParser) -> None:
+    """Adds the options of `pretrain`.
+
+    Args:
+        options: what `parser` returned.
+
+    Example:
+        >>> add_pretraining_options(cli.parser("A recipe.", recipe="mine.py"))
+    """
+    add = options.add_argument
+    add("--pretrain-steps", type=int, default=0, help="ordinary batches before the episodes")
+    add("--batch-size", type=int, default=128, help="of an ordinary batch")
+
+
+def pretrain(
+    backbone: keras.Model, train: Examples, options: argparse.Namespace, *, head: keras.Layer
+) -> Pretrained | None:
+    """History and minutes of a classification of all training classes, which trains a backbone.
+
+    Args:
+        backbone: from an example to features; trained in place.
+        train: examples of the training classes.
+        options: parsed options, those of `add_pretraining_options` among them.
+        head: from features to logits, one for each training class.
+
+    Returns:
+        None where no steps are asked for.
+
+    Raises:
+        ValueError: when neither these steps nor those on episodes are asked for.
+
+    Example:
+        >>> pretrain(backbone, train, options, head=keras.layers.Dense(64))  # doctest: +SKIP
+    """
+    if not options.pretrain_steps:
+        if not options.steps:
+            raise ValueError(
+                "Something must be trained. Received: --steps 0 and --pretrain-steps 0. Raise one."
+            )
+        return None
+    start = time.perf_counter()
+    batches = labelled_batches(
+        train,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        augment=cli.augmentation(train, options),
+    )
+    history = pretrain_backbone(
+        backbone,
+        batches,
+        head=head,
+        steps=options.pretrain_steps,
+        epochs=min(options.epochs, options.pretrain_steps),
+        learning_rate=options.learning_rate,
+    )
+    return Pretrained(history, (time.perf_counter() - start) / 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -14,9 +15,11 @@ import tensorflow as tf
 
 from tfmeta import cli, plots
 from tfmeta.data import Examples
+from tfmeta.data.hashing import episode_hash
 from tfmeta.evaluation import EpisodeReport, NearestCentroid, compare_reports, evaluate_episodes
 from tfmeta.export import export_learner
 from tfmeta.learners.base import EpisodicLearner
+from tfmeta.learners.embedding_learner import EmbeddingLearner
 
 # What the record has beside the options, and places on this machine.
 _NOT_OPTIONS = ("command", "recipe", "record", "run")
@@ -43,28 +46,35 @@ class Run:
         self.method = type(self.learner).__name__ if method is None else method
         self.reports: dict[str, EpisodeReport] = {}
         self.controls: dict[str, EpisodeReport] = {}
+        self._embedded: tuple[Examples, Examples] | None = None
         plots.plot_history(history, save=self._path("training.png"))
 
-    def test_settings(self, test: Examples) -> None:
+    def test_settings(self, test: Examples, **options: Any) -> None:
         """Evaluates every way and shot that the options name; see `test_classes`."""
         for n_way in self.options.test_ways:
             for n_shot in self.options.test_shots:
-                self.test_classes(test, n_way=n_way, n_shot=n_shot)
+                self.test_classes(test, n_way=n_way, n_shot=n_shot, **options)
 
-    def test_classes(self, test: Examples, *, n_way: int, n_shot: int, **sizes: Any) -> None:
+    def test_classes(
+        self, test: Examples, *, n_way: int, n_shot: int, control: Any = None, **sizes: Any
+    ) -> None:
         """Evaluates on frozen episodes of the test classes, and draws the first of them.
 
         Args:
             test: examples of the test classes.
             n_way: classes of an episode.
             n_shot: support examples of a class.
+            control: a callable that is evaluated on the same episodes; None for the nearest
+                centroid on raw inputs.
             **sizes: other arguments of `tfmeta.data.freeze_episodes`.
         """
         name = f"{n_way}way_{n_shot}shot"
         sizes = {"n_way": n_way, "n_shot": n_shot, "n_query": self.options.test_query, **sizes}
         episodes = cli.frozen_episodes(test, self.options, name=name, **sizes)
-        self.evaluate(episodes, name, control=NearestCentroid())
-        self.draw_episode(episodes, name)
+        features = self._feature_episodes(test, sizes)
+        self.evaluate(episodes, name, control=control or NearestCentroid(), features=features)
+        if not test.is_text:
+            self.draw_episode(episodes, name)
         if hasattr(self.learner, "evaluation_steps"):
             self.draw_adaptation(episodes, name)
 
@@ -76,6 +86,7 @@ class Run:
         control: Any = None,
         evaluation_steps: int | None = None,
         n_episodes: int | None = None,
+        features: tf.data.Dataset | None = None,
     ) -> EpisodeReport:
         """Evaluates on all frozen episodes, prints the report and writes it as JSON.
 
@@ -85,6 +96,7 @@ class Run:
             control: a callable that is evaluated on the same episodes and printed beside.
             evaluation_steps: inner steps, for a gradient learner; None for the learner's own.
             n_episodes: how many of them; None for `options.n_episodes`.
+            features: the same episodes with features instead of examples, for the learner.
 
         Returns:
             The learner's report.
@@ -93,7 +105,11 @@ class Run:
         if evaluation_steps is not None:
             learner = with_evaluation_steps(learner, evaluation_steps)
         n_episodes = self.options.n_episodes if n_episodes is None else n_episodes
-        report = evaluate_episodes(learner, episodes, n_episodes=n_episodes)
+        if features is None:
+            report = evaluate_episodes(learner, episodes, n_episodes=n_episodes)
+        else:
+            report = evaluate_episodes(learner.on_features(), features, n_episodes=n_episodes)
+            report = dataclasses.replace(report, episode_hash=episode_hash(episodes))
         report.to_json(self._path(f"report_{name}.json"))
         self.reports[name] = report
         print(f"{name}: {report.name}: {report}")
@@ -104,6 +120,16 @@ class Run:
             print(f"{name}: {beside.name}: {beside}")
             print(f"{name}: {compare_reports(report, beside)}")
         return report
+
+    def _feature_episodes(self, test: Examples, sizes: dict[str, Any]) -> tf.data.Dataset | None:
+        """The test episodes of features that are computed once, where they suit any episode."""
+        is_cachable = isinstance(self.learner, EmbeddingLearner)
+        if not is_cachable or self.learner.statistics != "running":
+            return None
+        if self._embedded is None or self._embedded[0] is not test:
+            self._embedded = (test, self.learner.embed(test))
+        sizes = {**sizes, "n_episodes": self.options.n_episodes}
+        return cli.episodes(self._embedded[1], "test", self.options, **sizes)
 
     def draw_episode(self, episodes: tf.data.Dataset, name: str) -> None:
         """Draws the first episode with its predictions."""

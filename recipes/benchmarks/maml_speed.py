@@ -13,13 +13,20 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
+from side_by_side import (
+    command_of,
+    compared,
+    median_of,
+    peak_memory_mb,
+    printed_figures,
+    seconds_of,
+)
 
 import tfmeta
 from tfmeta import cli, runs
@@ -113,19 +120,6 @@ def build_learner(options):
     return learner
 
 
-def seconds_of(function):
-    """How long a call takes."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def peak_memory_mb():
-    """Peak memory of this process; `ru_maxrss` begins with that of the process that started it."""
-    with open("/proc/self/status", encoding="utf8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
-
-
 def matrix_product_gflops(size):
     """Rate of large matrix products, one for each core at a time; the best of five."""
     matrices = tf.random.normal([os.cpu_count(), size, size])
@@ -181,9 +175,7 @@ def fit_share(learner, step, batch, n_steps):
 
 def run(python, script, options, *more):
     """What a measurement in another process prints as its last line."""
-    sizes = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in SIZES]
-    done = subprocess.run([python, script, *sizes, *more], check=True, stdout=subprocess.PIPE)
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed_figures(python, script, options, SIZES, *more)
 
 
 def run_tfmeta(options):
@@ -209,27 +201,22 @@ def run_all(options):
 def summary(rounds, options):
     """The figures of all rounds: medians, and the medians of the rounds' ratios."""
 
-    def median(side, name):
-        return statistics.median(outcome[side][name] for outcome in rounds)
+    def median(name):
+        return median_of(rounds, "tfmeta", name)
 
-    rate, gflop = median("tfmeta", "tasks_per_second"), gflop_per_task(options)
-    limit = median("tfmeta", "matrix_product_gflops")
-    figures = {
+    rate, gflop = median("tasks_per_second"), gflop_per_task(options)
+    limit = median("matrix_product_gflops")
+    return {
         "tasks_per_second": round(rate, 1),
-        "peak_memory_mb": round(median("tfmeta", "peak_memory_mb")),
-        "seconds_to_the_first_step": round(median("tfmeta", "first_step_seconds"), 1),
-        "fit_in_per_cent_of_the_bare_step": round(100 * median("tfmeta", "fit_share"), 1),
+        "peak_memory_mb": round(median("peak_memory_mb")),
+        "seconds_to_the_first_step": round(median("first_step_seconds"), 1),
+        "fit_in_per_cent_of_the_bare_step": round(100 * median("fit_share"), 1),
         "gflop_per_task_counted": round(gflop, 3),
         "gflops": round(rate * gflop, 1),
         "gflops_of_a_matrix_product": round(limit, 1),
         "per_cent_of_the_matrix_product": round(100 * rate * gflop / limit, 1),
+        **compared(rounds),
     }
-    for side in [side for side in rounds[0] if side != "tfmeta"]:
-        ratios = [o["tfmeta"]["tasks_per_second"] / o[side]["tasks_per_second"] for o in rounds]
-        figures[f"{side}_tasks_per_second"] = round(median(side, "tasks_per_second"), 1)
-        figures[f"{side}_peak_memory_mb"] = round(median(side, "peak_memory_mb"))
-        figures[f"ratio_to_{side}"] = round(statistics.median(ratios), 2)
-    return figures
 
 
 def sweep(options):
@@ -262,7 +249,7 @@ def main(arguments=None):
         figures.update(sweep(options))
     print(json.dumps(figures, indent=1))
     if options.record:
-        record = {"command": options.command, "figures": figures, **runs.circumstances()}
+        record = {"command": command_of(options), "figures": figures, **runs.circumstances()}
         runs.write_record(record, options.record)
     return figures
 

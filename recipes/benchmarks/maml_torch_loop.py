@@ -15,6 +15,7 @@ import statistics
 import time
 
 import torch
+from side_by_side import peak_memory_mb
 from torch.nn import functional
 
 N_BLOCKS = 4
@@ -83,12 +84,6 @@ def measure(options, barrier=None):
         times.append(time.perf_counter())
     seconds = statistics.median(after - before for before, after in itertools.pairwise(times))
     return seconds, first, peak_memory_mb()
-
-
-def peak_memory_mb():
-    """Peak memory of this process; `ru_maxrss` begins with that of the process that started it."""
-    with open("/proc/self/status", encoding="utf8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 
 
 def worker(options, barrier, results):
