@@ -18,9 +18,11 @@ ALLOWED = {
     "intervals": {"typing"},
     "reports": {"intervals", "plots", "typing"},
     "controls": {"functional", "typing"},
+    "episode_batches": {"typing"},
     "evaluation": {
         "controls",
         "data.hashing",
+        "episode_batches",
         "errors",
         "intervals",
         "plots",

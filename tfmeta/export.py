@@ -11,11 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.episode_batches import statistics_of
 from tfmeta.errors import require
 from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
+from tfmeta.learners.rejection import UNKNOWN, classified
 
 TASKS = ("classification", "regression")
+# The class name of a query that is of no class of the support.
+UNKNOWN_NAME = "unknown"
 _PARITY = 1e-5
 
 
@@ -34,10 +38,16 @@ def export_learner(
     - `adapt(support_x, support_y, class_names)` -> `state_000`, `state_001`, ..., `class_names`
     - `predict(query_x, class_names, state_000, ...)` -> what is said below
     - `adapt_and_predict(support_x, support_y, class_names, query_x)`, the default signature
+    - for prototypes, all of which return a state with its `class_names`:
+      `add_class(support_x, class_name, class_names, state_000, ...)`,
+      `add_examples(support_x, class_name, class_names, state_000, ...)` and
+      `remove_class(class_name, class_names, state_000, ...)`, `class_name` one string `[]`
 
     A classifier takes `support_y [support]` int32 with `class_names [n_way]` strings, and returns
     `logits [query, n_way]`, `probabilities`, `label [query]` and `class_name [query]`; any `n_way`
-    where the learner allows it. A regression takes `support_y [support, d]` floats, has no
+    where the learner allows it. With a `learner.rejection` it also returns `score [query]` and
+    `is_unknown [query]`; an unknown query has the label -1 and the class name "unknown". A
+    regression takes `support_y [support, d]` floats, has no
     `class_names`, and returns `values [query, d]`. The file `tfmeta.json` in the assets says which
     statistics and steps were exported. What is written is loaded again and compared with the
     learner before it takes its place.
@@ -63,7 +73,8 @@ def export_learner(
         >>> learner = tfmeta.learners.PrototypicalNetwork(backbone)
         >>> path = export_learner(learner, os.path.join(tempfile.mkdtemp(), "served"))
         >>> sorted(tf.saved_model.load(path).signatures)
-        ['adapt', 'adapt_and_predict', 'predict', 'serving_default']
+        ['adapt', 'adapt_and_predict', 'add_class', 'add_examples', 'predict', 'remove_class',
+         'serving_default']
     """
     path = os.fspath(path)
     if not isinstance(learner, EpisodicLearner):
@@ -114,18 +125,49 @@ class _ServedLearner:
 
     def predict(self, query_x, state):
         """Predictions from a flat state."""
-        tensors = [state[name] for name in self.state_specs]
-        nested = tf.nest.pack_sequence_as(self.state_structure, tensors)
-        outputs = self.learner.predict_query(nested, query_x)
+        outputs = self.learner.predict_query(self._nested(state), query_x)
         if not self.is_classifier:
             return {"values": outputs}
-        label = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-        return {
+        label, score, probabilities = classified(outputs, self.learner.rejection)
+        # Behind the last name there is the one that stands for the label -1.
+        names = tf.concat([state["class_names"], [UNKNOWN_NAME]], axis=0)
+        n_way = tf.size(state["class_names"])
+        predictions = {
             "logits": outputs,
-            "probabilities": tf.nn.softmax(outputs),
+            "probabilities": probabilities,
             "label": label,
-            "class_name": tf.gather(state["class_names"], label),
+            "class_name": tf.gather(names, tf.where(label == UNKNOWN, n_way, label)),
         }
+        if self.learner.rejection is None:
+            return predictions
+        return {**predictions, "score": score, "is_unknown": label == UNKNOWN}
+
+    def add_class(self, state, support_x, class_name):
+        """Flat state with one class more, behind the others."""
+        names = state["class_names"]
+        class_name = require(
+            ~tf.reduce_any(names == class_name),
+            "`class_name` must be a new one. Use `add_examples` for more examples of a class. "
+            "Received: class_name =",
+            [class_name],
+            class_name,
+        )
+        changed = self.learner.add_class(self._nested(state), support_x)
+        return {**_flat_state(changed), "class_names": tf.concat([names, [class_name]], axis=0)}
+
+    def add_examples(self, state, support_x, class_name):
+        """Flat state whose one class has more examples."""
+        label = self._label_of(state, class_name)
+        changed = self.learner.add_examples(self._nested(state), support_x, label)
+        return {**_flat_state(changed), "class_names": tf.identity(state["class_names"])}
+
+    def remove_class(self, state, class_name):
+        """Flat state without a class."""
+        names = state["class_names"]
+        label = self._label_of(state, class_name)
+        changed = self.learner.remove_class(self._nested(state), label)
+        names = tf.concat([names[:label], names[label + 1 :]], axis=0)
+        return {**_flat_state(changed), "class_names": names}
 
     def adapt_and_predict(self, support_x, support_y, query_x, class_names=None):
         """Predictions from a support set."""
@@ -146,9 +188,18 @@ class _ServedLearner:
         )
         archive.add_endpoint("adapt", self.adapt, [support_x, support_y, *names.values()])
         archive.add_endpoint("predict", self.predict, [query_x, {**self.state_specs, **names}])
+        if self.is_classifier and self.learner.changes_classes:
+            self._add_class_endpoints(archive, {**self.state_specs, **names})
         archive.write_out(path, verbose=False)
         with open(os.path.join(path, "assets", "tfmeta.json"), "w", encoding="utf8") as file:
             json.dump(self._description(), file, indent=2)
+
+    def _add_class_endpoints(self, archive: keras.export.ExportArchive, state: dict) -> None:
+        support_x = self._example_spec("support_x")
+        class_name = tf.TensorSpec([], tf.string, "class_name")
+        archive.add_endpoint("add_class", self.add_class, [state, support_x, class_name])
+        archive.add_endpoint("add_examples", self.add_examples, [state, support_x, class_name])
+        archive.add_endpoint("remove_class", self.remove_class, [state, class_name])
 
     def check_parity(self, path: str) -> None:
         """Compares what was written, loaded again, with the learner."""
@@ -168,6 +219,21 @@ class _ServedLearner:
                 f"difference of {error:.1e}. Nothing was written. A layer whose outputs change "
                 "from call to call is the usual cause."
             )
+
+    def _nested(self, state: dict[str, tf.Tensor]) -> Any:
+        tensors = [state[name] for name in self.state_specs]
+        return tf.nest.pack_sequence_as(self.state_structure, tensors)
+
+    def _label_of(self, state: dict[str, tf.Tensor], class_name: tf.Tensor) -> tf.Tensor:
+        found = tf.where(state["class_names"] == class_name)
+        found = require(
+            tf.shape(found)[0] == 1,
+            "`class_name` must be one of the state's class names, once. Received: class_name, "
+            "class_names =",
+            [class_name, state["class_names"]],
+            found,
+        )
+        return tf.cast(found[0, 0], "int32")
 
     def _adapt_state(self, support_x: tf.Tensor, support_y: tf.Tensor) -> Any:
         return self.learner.adapt(support_x, support_y)
@@ -204,6 +270,9 @@ class _ServedLearner:
 
         def examples(n: int) -> tf.Tensor:
             shape = [n, *(size or 32 for size in self.learner.example_shape)]
+            if self.x_dtype == "string":
+                words = tf.constant(draws.choice(_words(self.learner), [*shape, 6]))
+                return tf.strings.reduce_join(words, axis=-1, separator=" ")
             return tf.constant(draws.integers(0, 256, shape) / self._probe_scale, self.x_dtype)
 
         if self.is_classifier:
@@ -221,13 +290,16 @@ class _ServedLearner:
         return 1.0 if tf.as_dtype(self.x_dtype).is_integer else 255.0
 
     def _description(self) -> dict[str, Any]:
-        names = ("statistics", "inner_steps", "evaluation_steps", "distance")
-        options = {n: getattr(self.learner, n) for n in names if hasattr(self.learner, n)}
+        names = set(self.learner.get_config()) - {"name", "trainable", "dtype"}
+        options = {name: getattr(self.learner, name, None) for name in sorted(names)}
+        options = {k: v for k, v in options.items() if isinstance(v, (str, int, float, bool))}
+        rejection = self.learner.rejection
         return {
             "learner": type(self.learner).__name__,
             "task": self.task,
-            "transductive": self.learner.statistics == "transductive",
+            "transductive": statistics_of(self.learner) == "transductive",
             **options,
+            "rejection": None if rejection is None else rejection.get_config(),
             "example_shape": list(self.learner.example_shape),
             "example_dtype": self.x_dtype,
         }
@@ -251,6 +323,13 @@ def _task(learner: EpisodicLearner) -> str:
 
 def _flat_state(state: Any) -> dict[str, tf.Tensor]:
     return {f"state_{i:03d}": tensor for i, tensor in enumerate(tf.nest.flatten(state))}
+
+
+def _words(learner: EpisodicLearner) -> list[str]:
+    """Words, or what else the network splits texts into, that the network knows."""
+    layers = getattr(learner, learner.network_argument)._flatten_layers()
+    readers = [layer for layer in layers if isinstance(layer, keras.layers.TextVectorization)]
+    return ["text", *(word for layer in readers for word in layer.get_vocabulary())]
 
 
 def _example_dtype(learner: EpisodicLearner) -> str:

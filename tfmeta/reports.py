@@ -80,13 +80,7 @@ class EpisodeReport:
         Returns:
             The text, from which `from_json` gives back an equal report, bit for bit.
         """
-        text = json.dumps({"format": _FORMAT, **self._fields()}, indent=1, ensure_ascii=False)
-        if path is not None:
-            beside = f"{os.fspath(path)}.{os.getpid()}.part"
-            with open(beside, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            os.replace(beside, path)
-        return text
+        return write_report(_FORMAT, self._fields(), path)
 
     @classmethod
     def from_json(cls, source: str | os.PathLike[str]) -> EpisodeReport:
@@ -101,25 +95,7 @@ class EpisodeReport:
         Raises:
             ValueError: for text that is not a report, or misses a part of one.
         """
-        text = os.fspath(source)
-        if not text.lstrip().startswith("{"):
-            with open(text, encoding="utf-8") as file:
-                text = file.read()
-        try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                "`source` must be a report in JSON, as `EpisodeReport.to_json` writes it. "
-                f"Received: {text[:60]!r}, which is not JSON ({error}). Write the report again."
-            ) from error
-        names = {field.name for field in dataclasses.fields(cls)} | {"format"}
-        if not isinstance(fields, dict) or set(fields) != names or fields["format"] != _FORMAT:
-            raise ValueError(
-                f"`source` must be a report with the keys {sorted(names)}. Received: "
-                f"{sorted(fields) if isinstance(fields, dict) else type(fields).__name__}. "
-                "Write the report again with `EpisodeReport.to_json`."
-            )
-        del fields["format"]
+        fields = read_report(_FORMAT, cls, source)
         return cls(**{**fields, "per_episode": np.array(fields["per_episode"], np.float64)})
 
     def plot(self, ax: Any = None) -> Any:
@@ -234,6 +210,62 @@ def compare_reports(
         names=names if names[0] != names[1] else ("a", "b"),
         confidence=confidence,
     )
+
+
+def write_report(kind: str, fields: Mapping[str, Any], path: str | os.PathLike[str] | None) -> str:
+    """The JSON text of a report, also written to a file if a path is given.
+
+    Args:
+        kind: the format that the text names.
+        fields: what JSON takes.
+        path: a file; it is either written whole or left as it was.
+
+    Returns:
+        The text.
+    """
+    text = json.dumps({"format": kind, **fields}, indent=1, ensure_ascii=False)
+    if path is not None:
+        beside = f"{os.fspath(path)}.{os.getpid()}.part"
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.replace(beside, path)
+    return text
+
+
+def read_report(kind: str, report: type, source: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of what `write_report` wrote.
+
+    Args:
+        kind: the format that the text must name.
+        report: the dataclass whose fields the text must have.
+        source: a path, or the text itself.
+
+    Returns:
+        The fields.
+
+    Raises:
+        ValueError: for text that is not a report of this kind, or misses a part of one.
+    """
+    text = os.fspath(source)
+    if not text.lstrip().startswith("{"):
+        with open(text, encoding="utf-8") as file:
+            text = file.read()
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"`source` must be a report in JSON, as `{report.__name__}.to_json` writes it. "
+            f"Received: {text[:60]!r}, which is not JSON ({error}). Write the report again."
+        ) from error
+    names = {field.name for field in dataclasses.fields(report)} | {"format"}
+    if not isinstance(fields, dict) or set(fields) != names or fields["format"] != kind:
+        raise ValueError(
+            f"`source` must be a report with the keys {sorted(names)}. Received: "
+            f"{sorted(fields) if isinstance(fields, dict) else type(fields).__name__}. "
+            f"Write the report again with `{report.__name__}.to_json`."
+        )
+    del fields["format"]
+    return fields
 
 
 def _quantity(mean: float, ci: float, metric: str) -> str:

@@ -1,12 +1,31 @@
 """Equations as pure functions on tensors: distances, prototypes, moments, losses."""
 
+from tfmeta.functional.attention import (
+    attention_log_probabilities,
+    scaled_dot_product_attention,
+)
 from tfmeta.functional.batch_norm import (
     batch_norm_gradients,
     fused_batch_norm,
     has_batch_norm_kernel,
 )
+from tfmeta.functional.calibration import (
+    KNOWN_SCORES,
+    auroc,
+    binned_calibration_error,
+    calibration_bins,
+    expected_calibration_error,
+    max_logit,
+    max_probability,
+    negative_log_likelihood,
+)
 from tfmeta.functional.conjugate_gradient import conjugate_gradient
-from tfmeta.functional.distances import DISTANCES, cosine_distance, squared_euclidean
+from tfmeta.functional.distances import (
+    DISTANCES,
+    cosine_distance,
+    diagonal_mahalanobis,
+    squared_euclidean,
+)
 from tfmeta.functional.losses import (
     accuracy,
     cross_entropy,
@@ -16,23 +35,58 @@ from tfmeta.functional.losses import (
 )
 from tfmeta.functional.moments import exact_moments
 from tfmeta.functional.multi_step import multi_step_weights
-from tfmeta.functional.prototypes import class_means, prototype_classifier
+from tfmeta.functional.pair_losses import (
+    absolute_differences,
+    balanced_mean,
+    batch_hard_triplets,
+    contrastive_loss,
+    euclidean_distance,
+    pair_cross_entropy,
+    same_class,
+    triplet_loss,
+)
+from tfmeta.functional.prototypes import class_means, merged_means, prototype_classifier
+from tfmeta.functional.ridge import ridge_regression
+from tfmeta.functional.svm import svm_dual, svm_dual_objective
 
 __all__ = [
     "DISTANCES",
+    "KNOWN_SCORES",
+    "absolute_differences",
     "accuracy",
+    "attention_log_probabilities",
+    "auroc",
+    "balanced_mean",
+    "batch_hard_triplets",
     "batch_norm_gradients",
+    "binned_calibration_error",
+    "calibration_bins",
     "class_means",
     "conjugate_gradient",
+    "contrastive_loss",
     "cosine_distance",
     "cross_entropy",
+    "diagonal_mahalanobis",
     "episode_loss",
+    "euclidean_distance",
     "exact_moments",
+    "expected_calibration_error",
     "fused_batch_norm",
     "has_batch_norm_kernel",
     "is_classification",
+    "max_logit",
+    "max_probability",
     "mean_squared_error",
+    "merged_means",
     "multi_step_weights",
+    "negative_log_likelihood",
+    "pair_cross_entropy",
     "prototype_classifier",
+    "ridge_regression",
+    "same_class",
+    "scaled_dot_product_attention",
     "squared_euclidean",
+    "svm_dual",
+    "svm_dual_objective",
+    "triplet_loss",
 ]

@@ -29,6 +29,30 @@ def class_means(features: tf.Tensor, labels: tf.Tensor, n_way: int | tf.Tensor) 
     return tf.math.divide_no_nan(tf.matmul(one_hot, features, transpose_a=True), counts)
 
 
+def merged_means(
+    means: tf.Tensor, counts: tf.Tensor, more_means: tf.Tensor, more_counts: tf.Tensor
+) -> tf.Tensor:
+    """The class means of two sets of examples taken together.
+
+    `(n c + m c') / (n + m)` for means `c`, `c'` of `n` and `m` examples.
+
+    Args:
+        means: `[n_way, features]`.
+        counts: `[n_way]`, examples behind each mean.
+        more_means: `[n_way, features]`.
+        more_counts: `[n_way]`.
+
+    Returns:
+        `[n_way, features]`.
+
+    Example:
+        >>> merged_means(*map(tf.constant, ([[1.0]], [3.0], [[5.0]], [1.0]))).numpy()
+        array([[2.]], dtype=float32)
+    """
+    counts, more_counts = counts[:, tf.newaxis], more_counts[:, tf.newaxis]
+    return (counts * means + more_counts * more_means) / (counts + more_counts)
+
+
 def prototype_classifier(prototypes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The linear classifier that prefers the nearest prototype.
 

@@ -10,9 +10,11 @@ import tensorflow as tf
 from tfmeta.errors import errors_as_value_errors
 from tfmeta.functional import is_classification
 from tfmeta.learners import checks
+from tfmeta.learners.classes import ClassChanges
+from tfmeta.learners.rejection import OpenSetClassifier, Rejection
 
 
-class EpisodicModel(keras.Model):
+class EpisodicModel(ClassChanges, OpenSetClassifier, keras.Model):
     """A `keras.Model` with a default loss, clear errors and exact saving.
 
     Args:
@@ -139,7 +141,8 @@ class EpisodicModel(keras.Model):
             name: keras.saving.serialize_keras_object(getattr(self, name))
             for name in self.nested_arguments
         }
-        return {**super().get_config(), **nested}
+        rejection = {} if self.rejection is None else {"rejection": self.rejection.get_config()}
+        return {**super().get_config(), **nested, **rejection}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> EpisodicModel:
@@ -147,4 +150,8 @@ class EpisodicModel(keras.Model):
             name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
             for name in cls.nested_arguments
         }
-        return cls(**{**config, **nested})
+        config = {**config, **nested}
+        rejection = config.pop("rejection", None)
+        learner = cls(**config)
+        learner.rejection = None if rejection is None else Rejection(**rejection)
+        return learner
