@@ -48,6 +48,10 @@ def test_frozen_episodes_are_those_of_the_seed(examples, path):
     assert os.listdir(path.parent) == ["test.npz"]
 
 
+def test_episodes_of_fixed_sizes_stay_what_they_were(examples, path):
+    assert freeze_episodes(examples, path, **OPTIONS) == "d1106f9d826d16ad"
+
+
 def test_the_same_episodes_make_the_same_file(examples, path):
     freeze_episodes(examples, path, **OPTIONS)
     content = path.read_bytes()

@@ -107,9 +107,8 @@ def draw_varied_episodes(
 def _draw_sizes(seed: int, episodes: tf.Tensor, table: ClassTable, sizes: EpisodeSizes) -> _Draws:
     (least_way, most_way), (least_shot, most_shot) = sizes.n_way, sizes.n_shot
     words = random_bits(seed ^ _STREAM, episodes, 3 + most_way)
-    pool = tf.searchsorted(
-        tf.constant(table.pool_ends), random_uniform(words[:, 0], 0.0, 1.0), side="right"
-    )
+    ends = tf.convert_to_tensor(table.pool_ends)
+    pool = tf.searchsorted(ends, random_uniform(words[:, 0], 0.0, 1.0), side="right")
     n_way = least_way + random_integers(words[:, 1], tf.constant(most_way - least_way + 1))
     n_way = tf.minimum(n_way, tf.gather(table.pool_sizes, pool) - sizes.n_unknown)
     shot_words = tf.tile(words[:, 2:3], [1, most_way]) if sizes.balanced else words[:, 3:]
