@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfmeta.inner_loop import episode_draws
 from tfmeta.learners.base import EpisodicLearner
-from tfmeta.learners.episode import Episode, OuterStep
+from tfmeta.learners.episode import Episode
 
 # Relative to the length of the unit direction; rounding wins below, curvature and the kinks of
 # ReLU above. The best of them is reported.
@@ -58,8 +58,7 @@ def gradcheck(
 
     @tf.function
     def loss_and_gradients() -> tuple[tf.Tensor, list[tf.Tensor]]:
-        steps = _outer_steps(copy, inputs, query_y)
-        return tf.reduce_mean(steps.loss), [tf.reduce_mean(g, axis=0) for g in steps.gradients]
+        return _outer_step(copy, inputs, query_y)
 
     initial = [v.numpy() for v in variables]
     gradients = [g.numpy() for g in loss_and_gradients()[1]]
@@ -148,18 +147,21 @@ def _in_float64(nest: Any) -> Any:
     return tf.nest.map_structure(cast, nest)
 
 
-def _outer_steps(
+def _outer_step(
     learner: EpisodicLearner, inputs: Mapping[str, Any], query_y: tf.Tensor
-) -> OuterStep:
-    """The outer steps of all tasks, by the learner's engine; mapped ones without a loop."""
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Mean loss and gradient of the tasks, by the learner's engine; mapped ones without a loop."""
     if getattr(learner, "active_engine", "mapped") == "vectorized":
-        return learner.outer_steps({**inputs, "query_y": query_y})
+        batch_step = learner.outer_steps({**inputs, "query_y": query_y})
+        return tf.reduce_mean(batch_step.loss), list(batch_step.gradients)
     steps = []
     for task in range(int(query_y.shape[0])):
         episode = Episode({key: x[task] for key, x in inputs.items()}, query_y[task], None)
         with episode_draws(tf.constant(task)):
             steps.append(learner.outer_gradients(episode))
-    return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *steps)
+    gradients = zip(*[step.gradients for step in steps], strict=True)
+    of_tasks = [tf.reduce_mean(tf.stack(tensors), axis=0) for tensors in gradients]
+    return tf.reduce_mean(tf.stack([step.loss for step in steps])), of_tasks
 
 
 def _directions(gradients: Sequence[np.ndarray], draws: np.random.Generator) -> list[list]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmeta.inner_loop.update_rules import UpdateRule
+from tfmeta.inner_loop.update_rules import UpdateRule, checked_update
 
 LossFunction = Callable[[Sequence[tf.Tensor], int], tf.Tensor]
 
@@ -50,7 +50,7 @@ def inner_step(
     gradients = dense_gradients(tape, loss, weights)
     if order == 1:
         gradients = [tf.stop_gradient(g) for g in gradients]
-    return rule.update(step, weights, gradients, rule_state)
+    return checked_update(rule, step, weights, gradients, rule_state)
 
 
 def dense_gradients(

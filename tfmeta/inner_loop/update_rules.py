@@ -90,6 +90,53 @@ class GradientDescent(UpdateRule):
         return {**super().get_config(), "learning_rate": self.learning_rate}
 
 
+def checked_update(
+    rule: Any, step: int, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], state: Any
+) -> tuple[list[tf.Tensor], Any]:
+    """What `rule.update` returns, after a look at its structure.
+
+    Args:
+        rule: an `UpdateRule`.
+        step: number of the inner step, from 0.
+        weights: the fast weights.
+        gradients: one tensor for each weight.
+        state: the rule's state.
+
+    Returns:
+        The new weights and the rule's new state.
+
+    Raises:
+        ValueError: for anything but a pair of weights and state, or for weights of another number,
+            shape or dtype; it names the rule.
+
+    Example:
+        >>> one = [tf.constant(1.0)]
+        >>> weights, _ = checked_update(GradientDescent(0.5), 0, one, one, ())
+        >>> float(weights[0])
+        0.5
+    """
+    result = rule.update(step, weights, gradients, state)
+    name = type(rule).__name__
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ValueError(
+            f"`{name}.update` must return a pair: the new weights and the rule's state. "
+            f"Received: {type(result).__name__} at inner step {step + 1}. End it with "
+            "`return new_weights, state`."
+        )
+    moved = [tf.convert_to_tensor(w) for w in result[0]]
+    wanted, got = ([(w.dtype.name, tuple(w.shape)) for w in each] for each in (weights, moved))
+    fits = len(wanted) == len(got) and all(
+        a[0] == b[0] and tf.TensorShape(a[1]).is_compatible_with(b[1])
+        for a, b in zip(wanted, got, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"`{name}.update` must return the weights in their order, shapes and dtypes: {wanted}. "
+            f"Received: {got} at inner step {step + 1}. Return one new tensor for each weight."
+        )
+    return moved, result[1]
+
+
 def check_rate(value: float, *, name: str = "learning_rate") -> float:
     """The number, which must be positive and finite.
 

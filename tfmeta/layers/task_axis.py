@@ -79,7 +79,7 @@ def call_with_task_axis(
     n_tasks, n = sizes(keras.tree.flatten(x)[0])[:2]
     with keras.StatelessScope(state_mapping=list(shared)):
         moving = moving_statistics(network)
-        before = moments or [_repeated(variable, n_tasks) for variable in moving]
+        before = moments or [of_each_task(variable, n_tasks) for variable in moving]
         task = TaskPass(
             n_tasks=n_tasks,
             n=n,
@@ -130,7 +130,20 @@ def _check(network: keras.Model, variables: Collection[keras.Variable], source: 
         )
 
 
-def _repeated(variable: keras.Variable, n_tasks: Any) -> tf.Tensor:
+def of_each_task(variable: keras.Variable, n_tasks: Any) -> tf.Tensor:
+    """A variable's value for each task.
+
+    Args:
+        variable: a Keras variable.
+        n_tasks: the number of tasks.
+
+    Returns:
+        `[tasks, *variable.shape]`.
+
+    Example:
+        >>> of_each_task(keras.Variable([1.0, 2.0]), 3).shape
+        TensorShape([3, 2])
+    """
     value = tf.convert_to_tensor(variable.value)
     return tf.broadcast_to(value, [n_tasks, *value.shape])
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfmeta.inner_loop import dense_gradients, episode_draws
 from tfmeta.layers import moving_statistics, use_exact_layers
 from tfmeta.learners import checks
+from tfmeta.learners.batch_step import BatchStep, require_finite, step_of_batch, sum_of_one
 from tfmeta.learners.episode import (
     Episode,
     OuterStep,
@@ -19,15 +20,16 @@ from tfmeta.learners.episode import (
     largest_n_way,
     pad_ways,
     real_queries,
-    require_finite,
     restored_variable_scope,
     score,
 )
 from tfmeta.learners.keras_model import EpisodicModel
-from tfmeta.learners.passes import STATISTICS, Moments
+from tfmeta.learners.passes import STATISTICS, Moments, as_input
 
 # Between two steps the draws of all tasks move by more than the tasks there are.
 _STEP_STRIDE = 1_000_003
+# As many as `tf.map_fn` has.
+TASKS_SIDE_BY_SIDE = 10
 
 
 class EpisodicLearner(EpisodicModel):
@@ -166,40 +168,41 @@ class EpisodicLearner(EpisodicModel):
         inputs, query_y, weight = self._unpack(data)
 
         variables = self.trainable_variables
-        steps = self.outer_steps(self._elements(inputs, query_y, weight))
-        gradients = [tf.reduce_mean(g, axis=0) for g in steps.gradients]
-        gradients = require_finite(steps, gradients, episode_numbers(inputs))
+        step = self.outer_steps(self._elements(inputs, query_y, weight))
+        gradients = require_finite(step, list(step.gradients), episode_numbers(inputs))
         # The step counter and the moving statistics wait for the check as the weights do.
         with tf.control_dependencies(gradients):
             self.optimizer.apply(gradients, variables)
-            self._assign_moving_statistics(steps.moments)
-        return self._update_metrics(inputs, query_y, weight, steps.outputs, steps.loss)
+            self._assign_moving_statistics(step.moments)
+        return self._update_metrics(inputs, query_y, weight, step.outputs, step.loss)
 
-    def outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
-        """The outer steps of all tasks of a batch, stacked.
+    def outer_steps(self, elements: Mapping[str, tf.Tensor]) -> BatchStep:
+        """The outer steps of all tasks of a batch, their gradients and moments averaged.
 
         Args:
             elements: `support_x`, `support_y`, `query_x` and `query_y`, each with a leading task
                 axis, and what else a batch may have.
 
         Returns:
-            An `OuterStep` whose tensors have a leading task axis.
+            A `BatchStep`.
         """
-        inputs = {k: v for k, v in elements.items() if k not in ("query_y", "sample_weight")}
-        n_way = self._batch_n_way(inputs)
+        n_way = self._batch_n_way(elements)
+        return step_of_batch(
+            lambda tasks: self._step_of_one(tasks, n_way),
+            self._with_draws(elements),
+            spec=self._step_spec(elements),
+            n_at_once=1,
+            side_by_side=self._tasks_side_by_side(),
+        )
 
-        def learn(task: Mapping[str, Any]) -> OuterStep:
+    def _step_of_one(self, tasks: Mapping[str, tf.Tensor], n_way: Any) -> BatchStep:
+        """The outer step of a batch of one task, logits as wide as `n_way`."""
+        task = {key: x[0] for key, x in tasks.items()}
+        with episode_draws(task.pop("draws")):
             episode, restore = real_queries(task)
             step = self.outer_gradients(episode)
-            return step._replace(outputs=restore(self._pad_ways(step.outputs, n_way)))
-
-        spec = OuterStep(
-            self._output_spec(inputs),
-            tf.TensorSpec([], self.variable_dtype),
-            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self.trainable_variables),
-            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
-        )
-        return self._map(learn, elements, spec, step=self._step_number())
+        outputs = restore(self._pad_ways(step.outputs, n_way))
+        return sum_of_one(step._replace(outputs=outputs))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, query_y, weight = self._unpack(data)
@@ -234,30 +237,8 @@ class EpisodicLearner(EpisodicModel):
         return tuple(getattr(self, self.network_argument).input_shape[1:])
 
     def network_input(self, x: tf.Tensor) -> tf.Tensor:
-        """Examples in the dtype that the network takes; uint8 pictures scaled to 0 ... 1.
-
-        Args:
-            x: `[n, ...]`.
-
-        Returns:
-            `[n, ...]`.
-
-        Raises:
-            ValueError: for strings, where the network does not take strings.
-        """
-        network = getattr(self, self.network_argument)
-        x = tf.convert_to_tensor(x)
-        wanted = tf.as_dtype(network.inputs[0].dtype if network.inputs else self.compute_dtype)
-        if x.dtype == wanted:
-            return x
-        if tf.string in (x.dtype, wanted):
-            raise ValueError(
-                f"Examples must be of a dtype that the network takes ({wanted.name}). "
-                f"Received: {x.dtype.name}. Encode them first, or put the encoding in the network."
-            )
-        scale = 1.0 / 255.0 if x.dtype == tf.uint8 and wanted.is_floating else None
-        x = tf.cast(x, wanted)
-        return x if scale is None else x * tf.cast(scale, wanted)
+        """Examples in the dtype that the network takes, see `tfmeta.learners.passes.as_input`."""
+        return as_input(getattr(self, self.network_argument), x, dtype=self.compute_dtype)
 
     def support_examples(
         self, support_x: tf.Tensor, support_y: tf.Tensor, support_mask: tf.Tensor | None
@@ -341,14 +322,9 @@ class EpisodicLearner(EpisodicModel):
         elements = {**inputs, "query_y": query_y}
         return elements if weight is None else {**elements, "sample_weight": weight}
 
-    def _map(
-        self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any, *, step: Any = 0
-    ) -> Any:
-        """`function` of every task, tasks side by side where the device can.
-
-        Random layers draw anew for every task and, where `step` is given, for every step.
-        """
-        seeds = self._draws(elements, step)
+    def _map(self, function: Callable, elements: Mapping[str, tf.Tensor], spec: Any) -> Any:
+        """`function` of every task, tasks side by side where the device can."""
+        seeds = self._draws(elements, 0)
 
         def with_draws(element: tuple[Mapping[str, tf.Tensor], tf.Tensor]) -> Any:
             task, seed = element
@@ -357,6 +333,23 @@ class EpisodicLearner(EpisodicModel):
 
         with restored_variable_scope():
             return tf.map_fn(with_draws, (dict(elements), seeds), fn_output_signature=spec)
+
+    def _tasks_side_by_side(self) -> int:
+        """How many tasks of a batch the mapped train step has under way at most."""
+        return TASKS_SIDE_BY_SIDE
+
+    def _step_spec(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
+        return OuterStep(
+            self._output_spec(elements),
+            tf.TensorSpec([], self.variable_dtype),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self.trainable_variables),
+            tuple(tf.TensorSpec(v.shape, v.dtype) for v in self._moving_statistics()),
+        )
+
+    def _with_draws(self, elements: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The elements of a train step: a seed of random layers instead of the number."""
+        draws = self._draws(elements, self._step_number())
+        return {**{k: v for k, v in elements.items() if k != "episode"}, "draws": draws}
 
     def _step_number(self) -> tf.Tensor:
         """Number of the outer step; 0 before `compile`, as in `gradcheck`."""
@@ -393,10 +386,10 @@ class EpisodicLearner(EpisodicModel):
         return moving_statistics(getattr(self, self.network_argument))
 
     def _assign_moving_statistics(self, moments: Moments) -> None:
-        """Assigns the mean over tasks and replicas, once per step."""
+        """Assigns the mean over replicas of the means over tasks, once per step."""
         replica = tf.distribute.get_replica_context()
-        for variable, values in zip(self._moving_statistics(), moments, strict=True):
-            variable.assign(replica.all_reduce("MEAN", tf.reduce_mean(values, axis=0)))
+        for variable, value in zip(self._moving_statistics(), moments, strict=True):
+            variable.assign(replica.all_reduce("MEAN", value))
 
     def _trainable_tensors(self) -> list[tf.Variable]:
         return [v.value for v in self.trainable_variables]

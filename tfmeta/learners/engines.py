@@ -15,11 +15,19 @@ import keras
 import tensorflow as tf
 
 from tfmeta.inner_loop import UpdateRule, folded_seeds
+from tfmeta.inner_loop.update_rules import checked_update
 from tfmeta.layers import call_with_task_axis
+from tfmeta.layers.task_axis import of_each_task
 from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.passes import Moments, Values, network_pass
 
 ENGINES = ("auto", "mapped", "vectorized")
+
+
+def default_engine() -> str:
+    """The engine that suits this machine: `"vectorized"` on an accelerator, else `"mapped"`."""
+    accelerators = [d for d in tf.config.list_physical_devices() if d.device_type != "CPU"]
+    return "vectorized" if accelerators else "mapped"
 
 
 class OneTask:
@@ -76,7 +84,7 @@ class AllTasks(OneTask):
 
     def __init__(self, variables: Sequence[keras.Variable], n_tasks: Any) -> None:
         self.n_tasks = n_tasks
-        self._copies = {id(v): self._repeated(v) for v in variables}
+        self._copies = {id(v): of_each_task(v, n_tasks) for v in variables}
 
     def support(self, learner, support_x, support_y, support_mask=None):
         is_classes = support_y.dtype.is_integer
@@ -87,8 +95,9 @@ class AllTasks(OneTask):
         return self.values(variables)
 
     def values(self, variables):
+        copies = self._copies
         return [
-            self._copies[id(v)] if id(v) in self._copies else self._repeated(v) for v in variables
+            copies[id(v)] if id(v) in copies else of_each_task(v, self.n_tasks) for v in variables
         ]
 
     def rule(self, rule):
@@ -106,10 +115,6 @@ class AllTasks(OneTask):
         others = [v for v in network.trainable_variables if id(v) not in given]
         values += zip(others, self.values(others), strict=True)
         return call_with_task_axis(network, x, values, shared=folded_seeds(network), **options)
-
-    def _repeated(self, variable: keras.Variable) -> tf.Tensor:
-        value = tf.convert_to_tensor(variable.value)
-        return tf.broadcast_to(value, [self.n_tasks, *value.shape])
 
 
 class _RuleOfEach:
@@ -129,7 +134,7 @@ class _RuleOfEach:
         def of_one_task(task: Any) -> Any:
             copies, *rest = task
             with keras.StatelessScope(state_mapping=list(zip(learned, copies, strict=True))):
-                return self._rule.update(step, *rest)
+                return checked_update(self._rule, step, *rest)
 
         copies = self._tasks.values(learned)
         return tf.vectorized_map(of_one_task, (copies, list(weights), list(gradients), state))

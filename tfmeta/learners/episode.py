@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfmeta.errors import require
 from tfmeta.functional import accuracy, is_classification, mean_squared_error
 from tfmeta.learners.passes import Moments
 
@@ -30,12 +29,17 @@ class Episode(NamedTuple):
 
 
 class OuterStep(NamedTuple):
-    """What one episode gives to the outer loop."""
+    """What one episode gives to the outer loop.
+
+    `path` is the adapted weights before and after each inner step, for the message where numbers
+    cease to be finite; `()` for a learner without inner steps.
+    """
 
     outputs: tf.Tensor
     loss: tf.Tensor
     gradients: tuple[tf.Tensor, ...]
     moments: Moments
+    path: Sequence[Sequence[tf.Tensor]] = ()
 
 
 def has_classes(inputs: Mapping[str, tf.Tensor]) -> bool:
@@ -103,20 +107,3 @@ def restored_variable_scope() -> Iterator[None]:
     finally:
         if not tf.executing_eagerly():
             scope.set_caching_device(caching_device)
-
-
-def require_finite(
-    steps: OuterStep, gradients: list[tf.Tensor], numbers: tf.Tensor
-) -> list[tf.Tensor]:
-    """The gradients, once the loss and the gradient of every task are finite."""
-    per_task = [tf.reshape(t, [tf.shape(t)[0], -1]) for t in (steps.loss, *steps.gradients)]
-    finite = tf.reduce_all(
-        tf.stack([tf.reduce_all(tf.math.is_finite(t), axis=1) for t in per_task]), axis=0
-    )
-    return require(
-        tf.reduce_all(finite),
-        "The loss or its gradient is not finite, and the weights are as they were before this "
-        "step. Lower the learning rates or look at the data. Received: episodes",
-        [tf.boolean_mask(numbers, ~finite)],
-        gradients,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,9 +22,12 @@ from tfmeta.inner_loop.selection import Selection
 from tfmeta.layers import layers_without_rule, moving_statistics
 from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
-from tfmeta.learners.engines import ENGINES, AllTasks, current_engine, use_engine
-from tfmeta.learners.episode import Episode, OuterStep
+from tfmeta.learners.batch_step import BatchStep, step_of_batch, sum_of_many
+from tfmeta.learners.engines import ENGINES, AllTasks, current_engine, default_engine, use_engine
+from tfmeta.learners.episode import Episode
 from tfmeta.learners.passes import Moments, query_source
+from tfmeta.learners.plan import MemoryPlan, plan_memory
+from tfmeta.learners.second_order import check_second_derivatives
 
 _LOGGER = logging.getLogger("tfmeta")
 
@@ -57,6 +61,9 @@ class GradientLearner(EpisodicLearner):
             layers, for accelerators; where a layer or an option does not allow it, mapped, with a
             line of the log that says why. `"auto"`: vectorized on an accelerator, else mapped;
             `active_engine` tells.
+        tasks_at_once: tasks of a batch that training computes at the same time, the others after
+            them, for less memory and the same step (though dropout that is vectorized draws by
+            the parts); None for all (vectorized) or ten (mapped). `plan` tells what fits.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -65,6 +72,8 @@ class GradientLearner(EpisodicLearner):
     """
 
     nested_arguments = ("network", "update_rule")
+    # Of the derivatives that training takes: 1, 2, or a word for both in turn.
+    order: int | str = 2
 
     def __init__(
         self,
@@ -77,9 +86,12 @@ class GradientLearner(EpisodicLearner):
         evaluation_steps: int | None,
         checkpoint_inner: bool = False,
         engine: str = "auto",
+        tasks_at_once: int | None = None,
         **kwargs: Any,
     ) -> None:
         checks.check_choice("engine", engine, ENGINES)
+        if tasks_at_once is not None:
+            checks.check_positive("tasks_at_once", tasks_at_once)
         checks.check_positive("inner_steps", inner_steps)
         if evaluation_steps is not None:
             checks.check_positive("evaluation_steps", evaluation_steps)
@@ -90,6 +102,7 @@ class GradientLearner(EpisodicLearner):
         self.evaluation_steps = evaluation_steps
         self.checkpoint_inner = checkpoint_inner
         self.engine = engine
+        self.tasks_at_once = tasks_at_once
         self.update_rule = get_update_rule(update_rule)
         n_weights = len(self.update_rule.weights)
         self.update_rule.create_weights(self._adapted_variables(), inner_steps)
@@ -133,27 +146,93 @@ class GradientLearner(EpisodicLearner):
     @property
     def active_engine(self) -> str:
         """The engine that `engine` comes to on this machine."""
-        if self.engine != "auto":
-            return self.engine
-        accelerators = [d for d in tf.config.list_physical_devices() if d.device_type != "CPU"]
-        return "vectorized" if accelerators else "mapped"
+        return default_engine() if self.engine == "auto" else self.engine
+
+    def plan(self, inputs: Mapping[str, Any], *, memory: int | None = None) -> MemoryPlan:
+        """The bytes that a train step on such a batch needs, and what a budget has room for.
+
+        The step of one task is traced and its tensors' lives are followed through the graph; no
+        task is computed. Padding is counted as if it were examples.
+
+        Args:
+            inputs: a batch of episodes, see the class.
+            memory: the budget in bytes, or None.
+
+        Returns:
+            A `MemoryPlan`.
+
+        Raises:
+            ValueError: where the batch does not fit the budget; the message says what would.
+        """
+        inputs = self._standardize(inputs)
+        n_tasks = int(tf.shape(inputs["support_x"])[0])
+        elements = self._specs_of_one_task(inputs)
+        is_mapped = self.active_engine == "mapped" or bool(self._obstacles(inputs))
+        n_way = self._batch_n_way(inputs)
+        limit = self._tasks_side_by_side() if is_mapped else self.tasks_at_once
+        return plan_memory(
+            (lambda e: self._step_of_one(e, n_way)) if is_mapped else self._step_of_many,
+            elements,
+            fixed_bytes=self._fixed_bytes(),
+            n_tasks=n_tasks,
+            limit=limit,
+            memory=memory,
+        )
+
+    def _specs_of_one_task(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.TensorSpec]:
+        """What `_with_draws` gives for a batch of one task of these."""
+        elements = {key: inputs[key] for key in checks.REQUIRED}
+        n_query = inputs["query_x"].shape[1]
+        specs = {k: tf.TensorSpec([1, *x.shape[1:]], x.dtype, k) for k, x in elements.items()}
+        y = specs["support_y"]
+        specs["query_y"] = tf.TensorSpec([1, n_query, *y.shape[2:]], y.dtype, "query_y")
+        return {**specs, "draws": tf.TensorSpec([1], "int64", "draws")}
+
+    def _fixed_bytes(self) -> int:
+        """Bytes of the weights, of the optimizer's, and of the sum and the mean of gradients."""
+        of_optimizer = self.optimizer.variables if self.compiled else []
+        variables = [*self.variables, *of_optimizer, *2 * self.trainable_variables]
+        return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
 
     # ----- all tasks at once ----------------------------------------------------------------
 
-    def outer_steps(self, elements: Mapping[str, tf.Tensor]) -> OuterStep:
+    def outer_steps(self, elements: Mapping[str, tf.Tensor]) -> BatchStep:
+        if self.order != 1:
+            check_second_derivatives(self.network, self._adapted_variables())
         if self.active_engine == "mapped":
             return super().outer_steps(elements)
         obstacles = self._obstacles(elements)
         if obstacles:
             _LOGGER.warning("%s: mapped, not vectorized, because of %s.", self.name, obstacles)
             return super().outer_steps(elements)
+        self._check_chunks(elements["support_x"].shape[0])
+        return step_of_batch(
+            self._step_of_many,
+            self._with_draws(elements),
+            spec=self._step_spec(elements),
+            n_at_once=self.tasks_at_once,
+        )
+
+    def _step_of_many(self, elements: Mapping[str, tf.Tensor]) -> BatchStep:
+        """The outer steps of tasks that are computed at once, added up."""
         support_x = elements["support_x"]
         n_tasks = support_x.shape[0] or tf.shape(support_x)[0]
         inputs = {key: elements[key] for key in checks.REQUIRED}
-        draws = self._draws(elements, self._step_number())
         all_tasks = AllTasks(self.trainable_variables, n_tasks)
-        with use_engine(all_tasks), episode_draws(draws[0]):
-            return self.outer_gradients(Episode(inputs, elements["query_y"], None))
+        with use_engine(all_tasks), episode_draws(elements["draws"][0]):
+            return sum_of_many(self.outer_gradients(Episode(inputs, elements["query_y"], None)))
+
+    def _tasks_side_by_side(self) -> int:
+        return self.tasks_at_once or super()._tasks_side_by_side()
+
+    def _check_chunks(self, n_tasks: int | None) -> None:
+        is_even = n_tasks is not None and n_tasks % (self.tasks_at_once or n_tasks) == 0
+        if self.tasks_at_once and self.jit_compile and not is_even:
+            raise ValueError(
+                "Under XLA the number of tasks of a batch must be known and a multiple of "
+                f"`tasks_at_once` ({self.tasks_at_once}): `dataset.batch(n_tasks, "
+                f"drop_remainder=True)`. Received: n_tasks={n_tasks}."
+            )
 
     def _obstacles(self, elements: Mapping[str, tf.Tensor]) -> list[str]:
         """What keeps the tasks from being computed at once."""
@@ -247,6 +326,6 @@ class GradientLearner(EpisodicLearner):
         return select_variables(self.network, self.adapted)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("inner_steps", "evaluation_steps", "checkpoint_inner", "engine")
+        names = ("inner_steps", "evaluation_steps", "checkpoint_inner", "engine", "tasks_at_once")
         config = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **config, "adapt": self.adapted}

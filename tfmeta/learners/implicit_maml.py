@@ -100,7 +100,7 @@ class ImplicitMAML(GradientLearner):
             self.proximal * solution[adapted[id(v)]] if id(v) in adapted else next(of_others)
             for v in self.trainable_variables
         )
-        return OuterStep(outputs, loss, gradients, moments)
+        return OuterStep(outputs, loss, gradients, moments, path)
 
     def _obstacles(self, elements):
         return [*super()._obstacles(elements), "the conjugate gradient, which is of one task"]

@@ -68,6 +68,9 @@ class MAML(GradientLearner):
             `"vectorized"`: all at once, with the task axis carried through the layers, for
             accelerators (where a layer or an option does not allow it, mapped, with a line of the
             log); `"auto"`: vectorized on an accelerator, else mapped; `active_engine` tells.
+        tasks_at_once: tasks of a batch that training computes at the same time, the others after
+            them, for less memory and the same step; None for all (vectorized) or ten (mapped).
+            `plan` tells what fits.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -100,6 +103,7 @@ class MAML(GradientLearner):
         per_step_statistics: bool = False,
         checkpoint_inner: bool = False,
         engine: str = "auto",
+        tasks_at_once: int | None = None,
         **kwargs: Any,
     ) -> None:
         _check_order(order, anneal_steps)
@@ -115,6 +119,7 @@ class MAML(GradientLearner):
             evaluation_steps=evaluation_steps,
             checkpoint_inner=checkpoint_inner,
             engine=engine,
+            tasks_at_once=tasks_at_once,
             **kwargs,
         )
         self.order = order
@@ -158,7 +163,7 @@ class MAML(GradientLearner):
             passes = [self._training_query(episode, path[k], x, step=k) for k in others] + passes
             of_steps = zip(*[moments for _, moments, _ in passes], strict=True)
             moments = tuple(tf.stack(values, axis=current_engine().axis) for values in of_steps)
-        return OuterStep(outputs, loss, gradients, moments)
+        return OuterStep(outputs, loss, gradients, moments, path)
 
     def _training_query(self, episode, weights, support_x, *, step):
         state = self._adapted(weights, support_x, step=step)

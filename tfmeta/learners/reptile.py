@@ -48,6 +48,8 @@ class Reptile(GradientLearner):
         >>> learner.compile(keras.optimizers.SGD(0.5))
     """
 
+    order = 1
+
     def __init__(
         self,
         network: keras.Model,
@@ -88,7 +90,7 @@ class Reptile(GradientLearner):
             moved[id(v)] if id(v) in moved else tf.zeros_like(tensor)
             for v, tensor in zip(self.trainable_variables, self._trainable_tensors(), strict=True)
         )
-        return OuterStep(outputs, loss, gradients, moments)
+        return OuterStep(outputs, loss, gradients, moments, path)
 
     def _inner_loss(self, weights, start, x, y, *, step):
         if self.inner_batch_size is None:
