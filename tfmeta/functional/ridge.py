@@ -31,7 +31,7 @@ def ridge_regression(
 
     Example:
         >>> x, y = tf.constant([[1.0], [1.0]]), tf.constant([[2.0], [4.0]])
-        >>> ridge_regression(x, y, 1.0).numpy()
+        >>> ridge_regression(x, y, 1.0).numpy().round(3)
         array([[2.]], dtype=float32)
     """
     features = tf.convert_to_tensor(features)
