@@ -1,5 +1,13 @@
 """Transfer from a pretrained model: weights, fine-tuning, domain adaptation."""
 
+from tfmeta.transfer.adapters import (
+    adapters_of,
+    add_adapters,
+    load_delta,
+    merge_adapters,
+    save_delta,
+    trained_share,
+)
 from tfmeta.transfer.fine_tune import FineTune, Stage
 from tfmeta.transfer.recalibration import recalibrate
 from tfmeta.transfer.weights import CopiedWeights, copy_weights, layer_weights, read_h5
@@ -8,8 +16,14 @@ __all__ = [
     "CopiedWeights",
     "FineTune",
     "Stage",
+    "adapters_of",
+    "add_adapters",
     "copy_weights",
     "layer_weights",
+    "load_delta",
+    "merge_adapters",
     "read_h5",
     "recalibrate",
+    "save_delta",
+    "trained_share",
 ]
