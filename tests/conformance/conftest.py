@@ -4,8 +4,22 @@ import keras
 import numpy as np
 import pytest
 
+from tfmeta.data import Examples
 from tfmeta.inner_loop import LayerStepRates, MetaSGD
-from tfmeta.learners import MAML, ImplicitMAML, PrototypicalNetwork, Reptile
+from tfmeta.learners import (
+    FEAT,
+    MAML,
+    R2D2,
+    BaselinePlusPlus,
+    ImplicitMAML,
+    MatchingNetwork,
+    MetaOptNet,
+    PrototypicalNetwork,
+    RelationNetwork,
+    Reptile,
+    SiameseNetwork,
+    SimpleShot,
+)
 
 N_WAY, N_QUERY = 3, 4
 
@@ -19,6 +33,12 @@ def backbone(*head):
 def maml(learner=MAML, **options):
     options = {"inner_steps": 2, "update_rule": 0.1, **options}
     return learner(backbone(keras.layers.Dense(N_WAY)), **options)
+
+
+def centered(learner):
+    draws = np.random.default_rng(0)
+    learner.set_center(Examples(draws.standard_normal((8, 4)).astype("float32"), [0, 1] * 4))
+    return learner
 
 
 LEARNERS = {
@@ -40,11 +60,52 @@ LEARNERS = {
     ),
     "prototypes_transductive": lambda: PrototypicalNetwork(backbone(), statistics="transductive"),
     "prototypes_running": lambda: PrototypicalNetwork(backbone()),
+    "prototypes_mahalanobis_running": lambda: PrototypicalNetwork(
+        backbone(), distance="mahalanobis", temperature="learned"
+    ),
+    "prototypes_vectorized_support": lambda: PrototypicalNetwork(
+        backbone(), engine="vectorized", statistics="support"
+    ),
+    "prototypes_soft_kmeans_transductive": lambda: PrototypicalNetwork(
+        backbone(), refinement="soft_kmeans", statistics="transductive"
+    ),
+    "simple_shot_running": lambda: SimpleShot(backbone(), transform="L2N"),
+    "simple_shot_centered_running": lambda: centered(SimpleShot(backbone())),
+    "baseline_plus_plus_running": lambda: BaselinePlusPlus(backbone(), inner_steps=3),
+    "r2d2_running": lambda: R2D2(backbone()),
+    "meta_opt_net_running": lambda: MetaOptNet(backbone()),
+    "meta_opt_net_ridge": lambda: MetaOptNet(backbone(), head="ridge", statistics="support"),
+    "matching_running": lambda: MatchingNetwork(backbone()),
+    "matching_full_context_support": lambda: MatchingNetwork(
+        backbone(), full_context=True, processing_steps=2, statistics="support"
+    ),
+    "relation_running": lambda: RelationNetwork(backbone()),
+    "relation_maps_transductive": lambda: RelationNetwork(
+        backbone(keras.layers.Reshape((1, 2, 3))),
+        relation_loss="cross_entropy",
+        statistics="transductive",
+    ),
+    "siamese_running": lambda: SiameseNetwork(backbone()),
+    "siamese_contrastive_running": lambda: SiameseNetwork(
+        backbone(), pair_loss="contrastive", class_score="mean"
+    ),
+    "siamese_triplet_support": lambda: SiameseNetwork(
+        backbone(), pair_loss="triplet", statistics="support"
+    ),
+    "feat_running": lambda: FEAT(backbone(), temperature=4.0, dropout=0.1),
+    "feat_heads_support": lambda: FEAT(
+        backbone(), heads=2, temperature=4.0, balance=0.0, dropout=0.0, statistics="support"
+    ),
 }
 
 
 # Variants of a learner that is in the quick part of the table.
 SLOW = {"maml_meta_sgd", "maml_plus_plus", "maml_prototypes", "maml_implicit_running"}
+SLOW |= {"meta_opt_net_ridge"}
+SLOW |= {"matching_full_context_support", "relation_maps_transductive", "feat_heads_support"}
+SLOW |= {"siamese_contrastive_running", "siamese_triplet_support"}
+SLOW |= {"prototypes_mahalanobis_running", "prototypes_vectorized_support"}
+SLOW |= {"prototypes_soft_kmeans_transductive", "simple_shot_centered_running"}
 KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LEARNERS]
 
 

@@ -19,6 +19,7 @@ from tfmeta.functional.calibration import (
     max_probability,
     negative_log_likelihood,
 )
+from tfmeta.functional.character_ngrams import character_ngrams
 from tfmeta.functional.conjugate_gradient import conjugate_gradient
 from tfmeta.functional.distances import (
     DISTANCES,
@@ -47,7 +48,9 @@ from tfmeta.functional.pair_losses import (
 )
 from tfmeta.functional.prototypes import class_means, merged_means, prototype_classifier
 from tfmeta.functional.ridge import ridge_regression
+from tfmeta.functional.soft_kmeans import soft_kmeans_step
 from tfmeta.functional.svm import svm_dual, svm_dual_objective
+from tfmeta.functional.tim import tim_logits, tim_loss, tim_weights
 
 __all__ = [
     "DISTANCES",
@@ -61,6 +64,7 @@ __all__ = [
     "batch_norm_gradients",
     "binned_calibration_error",
     "calibration_bins",
+    "character_ngrams",
     "class_means",
     "conjugate_gradient",
     "contrastive_loss",
@@ -85,8 +89,12 @@ __all__ = [
     "ridge_regression",
     "same_class",
     "scaled_dot_product_attention",
+    "soft_kmeans_step",
     "squared_euclidean",
     "svm_dual",
     "svm_dual_objective",
+    "tim_logits",
+    "tim_loss",
+    "tim_weights",
     "triplet_loss",
 ]

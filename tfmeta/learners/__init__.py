@@ -1,31 +1,41 @@
 """Learners: one paper a file, all of them `keras.Model`s that `fit` on episodes."""
 
 from tfmeta.learners.base import EpisodicLearner
+from tfmeta.learners.baseline_plus_plus import BaselinePlusPlus
 from tfmeta.learners.embedding_learner import EmbeddedSupport, EmbeddingLearner
 from tfmeta.learners.feat import FEAT, AdaptedPrototypes
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.implicit_maml import ImplicitMAML
 from tfmeta.learners.maml import MAML
 from tfmeta.learners.matching_network import MatchingNetwork
-from tfmeta.learners.prototypical_network import Prototypes, PrototypicalNetwork
+from tfmeta.learners.meta_opt_net import MetaOptNet
+from tfmeta.learners.prototype_learner import PrototypeLearner, Prototypes
+from tfmeta.learners.prototypical_network import PrototypicalNetwork
+from tfmeta.learners.r2d2 import R2D2
 from tfmeta.learners.relation_network import RelationNetwork
 from tfmeta.learners.reptile import Reptile
 from tfmeta.learners.siamese_network import SiameseNetwork
+from tfmeta.learners.simple_shot import SimpleShot
 
 __all__ = [
     "FEAT",
     "MAML",
+    "R2D2",
     "AdaptedNetwork",
     "AdaptedPrototypes",
+    "BaselinePlusPlus",
     "EmbeddedSupport",
     "EmbeddingLearner",
     "EpisodicLearner",
     "GradientLearner",
     "ImplicitMAML",
     "MatchingNetwork",
+    "MetaOptNet",
+    "PrototypeLearner",
     "Prototypes",
     "PrototypicalNetwork",
     "RelationNetwork",
     "Reptile",
     "SiameseNetwork",
+    "SimpleShot",
 ]

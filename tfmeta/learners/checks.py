@@ -37,7 +37,9 @@ def check_network(name: str, network: Any) -> None:
             f"`{name}` must be a `keras.Model`, for example `tfmeta.models.conv4()`. "
             f"Received: {name}={network!r}"
         )
-    if not network.built or not all(layer.built for layer in network._flatten_layers()):
+    # A TextVectorization calls the lookup in it, which has no weights, without building it.
+    layers = [x for x in network._flatten_layers() if not isinstance(x, keras.layers.StringLookup)]
+    if not network.built or not all(layer.built for layer in layers):
         raise ValueError(
             f"`{name}` must be built before a learner takes it, because an unbuilt network has no "
             f"weights to learn. Received: {network.name!r}, not built. Call it once on a batch, or "
@@ -66,6 +68,13 @@ def check_positive(name: str, value: Any) -> None:
     """Refuses what is not a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def check_positive_number(name: str, value: Any) -> None:
+    """Refuses what is not a finite number above zero."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0.0 < value < float("inf"):
+        raise ValueError(f"`{name}` must be a positive number. Received: {name}={value!r}")
 
 
 def check_new_rule(rule: Any, *, n_weights_before: int) -> None:
@@ -172,8 +181,9 @@ def check_numeric(data: Any) -> None:
     wrong = {key: str(d) for key, d in dtypes.items() if getattr(d, "kind", "f") in "OSU"}
     if wrong:
         raise ValueError(
-            f"Episodes must be arrays of numbers. Received: {wrong}. Decode pictures and encode "
-            "texts first; `tfmeta.data.from_directory` reads image files."
+            f"Episodes must be arrays of numbers. Received: {wrong}. Decode pictures first "
+            "(`tfmeta.data.from_directory` reads image files), and pass texts as tensors, "
+            "`tf.constant(texts)`, to a network that takes strings."
         )
 
 

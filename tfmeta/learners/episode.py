@@ -59,7 +59,7 @@ def largest_n_way(inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
     labels = inputs["support_y"]
     if "support_mask" in inputs:
         labels = tf.where(inputs["support_mask"], labels, 0)
-    return tf.reduce_max(labels) + 1
+    return tf.cast(tf.reduce_max(labels) + 1, "int32")
 
 
 def pad_ways(logits: tf.Tensor, n_way: tf.Tensor) -> tf.Tensor:

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfmeta.functional import DISTANCES, class_means
+from tfmeta.functional import DISTANCES, diagonal_mahalanobis
 from tfmeta.learners import checks
-from tfmeta.learners.embedding_learner import EmbeddingLearner
+from tfmeta.learners.prototype_learner import PrototypeLearner
 
-
-class Prototypes(NamedTuple):
-    """A head of class means `[n_way, d]`, and how many examples each has `[n_way]`."""
-
-    prototypes: tf.Tensor
-    counts: tf.Tensor
+# `softplus` of it is one: training starts from the squared Euclidean distance.
+_RAW_ONE = float(np.log(np.e - 1.0))
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class PrototypicalNetwork(EmbeddingLearner):
+class PrototypicalNetwork(PrototypeLearner):
     """Classifies a query by its distance to the mean embedding of each class.
 
-    `p(y = k | x) = softmax_k(-d(f(x), c_k))` with `c_k` the mean of `f` over the support of class
-    k (Snell et al. 2017, "Prototypical Networks for Few-shot Learning", equations 1 and 2). An
-    episode may have any number of classes.
+    `p(y = k | x) = softmax_k(-d(f(x), c_k) / temperature)` with `c_k` the mean of `f` over the
+    support of class k (Snell et al. 2017, "Prototypical Networks for Few-shot Learning", equations
+    1 and 2). An episode may have any number of classes.
 
     Args:
         backbone: a built Keras model from an example to a feature vector.
-        distance: `"squared_euclidean"` (the paper's choice) or `"cosine"`.
-        **kwargs: `statistics`, `name` and other arguments of `EmbeddingLearner`.
+        distance: `"squared_euclidean"` (the paper's choice), `"cosine"`, or `"mahalanobis"`:
+            squared differences weighted by a learned diagonal, `softplus` of a weight for each
+            feature (the diagonal case of Xing et al. 2002).
+        temperature: divides the distances: a number, or `"learned"`: `exp(-s)` with a weight `s`
+            that starts at 0 (as Oreshkin et al. 2018 scale the metric in TADAM).
+        **kwargs: `refinement`, `statistics`, `engine`, `name` and other arguments of
+            `PrototypeLearner`.
 
     Raises:
         ValueError: for an unbuilt backbone, outputs that are not vectors, or an unknown option.
@@ -44,19 +46,39 @@ class PrototypicalNetwork(EmbeddingLearner):
     """
 
     def __init__(
-        self, backbone: keras.Model, *, distance: str = "squared_euclidean", **kwargs: Any
+        self,
+        backbone: keras.Model,
+        *,
+        distance: str = "squared_euclidean",
+        temperature: float | str = 1.0,
+        **kwargs: Any,
     ) -> None:
-        checks.check_choice("distance", distance, tuple(DISTANCES))
+        checks.check_choice("distance", distance, (*DISTANCES, "mahalanobis"))
+        if temperature != "learned":
+            checks.check_positive_number("temperature", temperature)
         super().__init__(backbone, **kwargs)
         self.distance = distance
+        self.temperature = temperature
+        if distance == "mahalanobis":
+            start = keras.initializers.Constant(_RAW_ONE)
+            self.raw_precision = self.add_weight(
+                shape=(self.n_features,), initializer=start, name="raw_precision"
+            )
+        if temperature == "learned":
+            self.log_scale = self.add_weight(shape=(), initializer="zeros", name="log_scale")
 
-    def fit_head(self, features, y, *, training=False) -> Prototypes:
-        n_way = tf.reduce_max(y) + 1
-        counts = tf.math.bincount(y, minlength=n_way, dtype=features.dtype)
-        return Prototypes(class_means(features, y, n_way), counts)
+    def prototype_logits(self, features, prototypes):
+        distances = self._distances(features, prototypes)
+        if self.temperature == "learned":
+            return -distances * tf.exp(tf.convert_to_tensor(self.log_scale))
+        return -distances / self.temperature
 
-    def query_logits(self, head, features):
-        return -DISTANCES[self.distance](features, head.prototypes)
+    def _distances(self, features: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
+        if self.distance != "mahalanobis":
+            return DISTANCES[self.distance](features, prototypes)
+        precision = tf.math.softplus(tf.convert_to_tensor(self.raw_precision))
+        return diagonal_mahalanobis(features, prototypes, precision)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "distance": self.distance}
+        names = ("distance", "temperature")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
