@@ -55,7 +55,7 @@ def parse(arguments):
         __doc__,
         recipe="few_shot/lake_one_shot.py",
         n_way=20,
-        n_tasks=3,
+        n_tasks=4,
         steps=2000,
         run="runs/lake_one_shot",
     )

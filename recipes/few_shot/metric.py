@@ -60,7 +60,7 @@ def parse(arguments):
         recipe="few_shot/metric.py",
         n_way=20,
         n_query=5,
-        n_tasks=3,
+        n_tasks=4,
         steps=1000,
         run="runs/metric",
     )

@@ -1,8 +1,10 @@
 """Every recipe's `main` runs on tiny data; a recipe without a row here fails the last test."""
 
+import gzip
 import importlib.util
 import json
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -19,18 +21,28 @@ TINY_CLASSES = (
 TINY = {
     "few_shot/prototypical.py": f"{TINY_CLASSES} --n-way=3 --test-ways 3",
     "few_shot/maml.py": f"{TINY_CLASSES} --n-way=3 --inner-steps=1 --evaluation-steps=2",
+    "few_shot/metric.py": None,  # in test_metric_recipes.py
+    "few_shot/lake_one_shot.py": None,  # in test_metric_recipes.py
     "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
     "--inner-rate=0.001",
+    "few_shot/text_intents.py": "--steps=2 --epochs=1 --n-tasks=2 --n-way=3 --n-query=2 "
+    "--n-validation=2 --n-episodes=4 --test-query=2 --test-ways 3 --test-shots 1 2",
     "benchmarks/episodes.py": "--n-classes=6 --n-batches=2 --rounds=2 --n-steps=1 --n-tasks=2",
     "benchmarks/maml_speed.py": "--rounds=1 --n-steps=1 --n-tasks=2 --n-way=2 --n-query=1 "
     "--inner-steps=1 --filters=2 --matrix-size=8",
     "benchmarks/maml_torch_loop.py": None,  # needs PyTorch
+    "benchmarks/prototypical_speed.py": None,  # in test_metric_recipes.py
+    "benchmarks/prototypical_torch_loop.py": None,  # needs PyTorch
+    "benchmarks/side_by_side.py": None,  # run by the two above
     "compare_runs.py": None,  # in test_compare_runs.py
     "results_table.py": None,
 }
 
 
 def load(name):
+    folder = str((RECIPES / name).parent)
+    if folder not in sys.path:  # as Python does for a script
+        sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(pathlib.Path(name).stem, RECIPES / name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -144,6 +156,29 @@ def test_sinusoid_methods():
     assert isinstance(learners["meta_sgd"].update_rule, MetaSGD)
     assert learners["reptile"].inner_steps * learners["reptile"].inner_batch_size == 50
     assert [learner.evaluation_steps for learner in learners.values()] == [10, 10, 1, 10]
+
+
+@pytest.mark.parametrize(("backbone", "ending"), [("ngrams", "csv"), ("cnn", "json.gz")])
+def test_text_recipe(backbone, ending, tmp_path):
+    name, path, run = "few_shot/text_intents.py", tmp_path / f"intents.{ending}", tmp_path / "run"
+    pairs = [[f"ask about topic{k} number{i}", f"class {k}"] for k in range(16) for i in range(6)]
+    if ending == "csv":
+        path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in pairs))
+    else:
+        path.write_bytes(gzip.compress(json.dumps({"train": pairs}).encode()))
+    arguments = f"{TINY[name]} --data {path} --backbone {backbone} --run {run}".split()
+    reports = load(name).main(arguments)
+    assert set(reports) == {"3way_1shot", "3way_2shot"}
+    results = json.loads((run / "results.json").read_text())["results"]
+    assert [result["control"]["mean"] for result in results] == [1.0, 1.0]
+    served = tf.saved_model.load(str(run / "saved_model")).signatures["serving_default"]
+    answer = served(
+        support_x=tf.constant(["ask about topic1", "another"]),
+        support_y=tf.constant([0, 1]),
+        class_names=tf.constant(["a", "b"]),
+        query_x=tf.constant(["ask about topic1"]),
+    )
+    assert answer["class_name"].numpy().tolist() == [b"a"]
 
 
 def test_a_run_never_writes_into_another(tmp_path):
