@@ -5,5 +5,19 @@ from tfmeta.models.mlp import mlp
 from tfmeta.models.pretrained import pretrained
 from tfmeta.models.resnet12 import resnet12
 from tfmeta.models.squeezenet import squeezenet
+from tfmeta.models.text_cnn import text_cnn
+from tfmeta.models.text_ngrams import text_ngrams
+from tfmeta.models.text_transformer import text_transformer
+from tfmeta.models.text_vectorization import text_vectorization
 
-__all__ = ["conv4", "mlp", "pretrained", "resnet12", "squeezenet"]
+__all__ = [
+    "conv4",
+    "mlp",
+    "pretrained",
+    "resnet12",
+    "squeezenet",
+    "text_cnn",
+    "text_ngrams",
+    "text_transformer",
+    "text_vectorization",
+]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.functional import character_ngrams
 from tfmeta.typing import EpisodeInputs, Tensor
 
 
@@ -134,12 +135,8 @@ class TfidfNearestCentroid:
     def _split(self, texts: Tensor) -> tf.RaggedTensor:
         """The terms of each text, `[n, None]`."""
         lower = tf.strings.lower(texts, encoding="utf-8")
-        words = tf.strings.split(tf.strings.regex_replace(lower, r"[[:punct:]]", ""))
-        if self.terms == "words":
-            return words
-        letters = tf.strings.unicode_split(" " + words.flat_values + " ", "UTF-8")
-        runs = tf.strings.ngrams(letters, (3, 4, 5), separator="")
-        return words.with_flat_values(runs).merge_dims(1, 2)
+        plain = tf.strings.regex_replace(lower, r"[[:punct:]]", "")
+        return tf.strings.split(plain) if self.terms == "words" else character_ngrams(plain)
 
 
 class MeanPredictor:
