@@ -62,7 +62,7 @@ class SiameseNetwork(EmbeddingLearner):
         >>> backbone = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
         >>> learner = SiameseNetwork(backbone, pair_loss="triplet")
         >>> state = learner.adapt(tf.constant([[0.0, 1.0], [1.0, 0.0]]), tf.constant([0, 1]))
-        >>> learner.predict_query(state, tf.constant([[0.0, 1.0]])).numpy().argmax()
+        >>> int(tf.argmax(learner.predict_query(state, tf.constant([[0.0, 1.0]]))[0]))
         0
     """
 
@@ -80,7 +80,7 @@ class SiameseNetwork(EmbeddingLearner):
         _check_margin(pair_loss, margin)
         super().__init__(backbone, **kwargs)
         self.pair_loss = pair_loss
-        self.margin = _MARGINS[pair_loss] if margin is None else margin
+        self.margin: Any = _MARGINS[pair_loss] if margin is None else margin
         self.class_score = class_score
         if pair_loss == "cross_entropy":
             # From the start a longer distance is a lower score.
