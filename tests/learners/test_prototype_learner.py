@@ -144,7 +144,7 @@ def test_soft_kmeans_by_hand():
     refined = (support + z.T @ queries) / (1.0 + z.sum(axis=0)[:, np.newaxis])
     wanted = -np.square(queries - refined.T)
     got = logits(learner, queries, (support.astype("float32"), np.array([0, 1])))
-    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 def clouds(n_query=30):

@@ -92,7 +92,8 @@ def tim_weights(
     """
     support, queries = tf.stop_gradient(support), tf.stop_gradient(queries)
     normalised = tf.math.l2_normalize(support, axis=1)
-    start = class_means(normalised, labels, tf.reduce_max(labels) + 1)
+    n_way = tf.cast(tf.reduce_max(labels) + 1, "int32")
+    start = class_means(normalised, labels, n_way)
     weights = _descend(start, support, labels, queries, tf.constant(steps))
     return tf.stop_gradient(weights)
 
