@@ -87,12 +87,23 @@ def test_wrong_names_are_refused(served):
         signatures["add_class"](support_x=examples(1), class_name=tf.constant("dog"), **state)
     for name in ("add_examples", "remove_class"):
         given = {"support_x": examples(1)} if name == "add_examples" else {}
-        with pytest.raises(tf.errors.InvalidArgumentError, match="one of the state's class names"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="one of `class_names`"):
             signatures[name](class_name=tf.constant("ape"), **given, **state)
 
 
-def test_only_learners_of_prototypes_have_these_signatures(tmp_path):
-    path = tfmeta.export_learner(MAML(mlp((4,), outputs=2), inner_steps=1), tmp_path / "served")
+@pytest.mark.parametrize("kind", ["gradient", "refined"])
+def test_only_learners_of_prototypes_have_these_signatures(kind, tmp_path):
+    learner = (
+        MAML(mlp((4,), outputs=2), inner_steps=1)
+        if kind == "gradient"
+        else PrototypicalNetwork(mlp((4,), outputs=None), refinement="soft_kmeans")
+    )
+    path = tfmeta.export_learner(learner, tmp_path / "served")
+    with open(f"{path}/assets/tfmeta.json", encoding="utf8") as file:
+        described = json.load(file)
+    assert described["transductive"] == (kind == "refined")
+    assert described.get("refinement") == ("soft_kmeans" if kind == "refined" else None)
+    assert described["rejection"] is None
     assert set(tf.saved_model.load(path).signatures) == {
         "adapt",
         "predict",

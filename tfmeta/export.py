@@ -228,8 +228,7 @@ class _ServedLearner:
         found = tf.where(state["class_names"] == class_name)
         found = require(
             tf.shape(found)[0] == 1,
-            "`class_name` must be one of the state's class names, once. Received: class_name, "
-            "class_names =",
+            "`class_name` must be one of `class_names`, once. Received: class_name, class_names =",
             [class_name, state["class_names"]],
             found,
         )

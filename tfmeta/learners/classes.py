@@ -155,7 +155,7 @@ def _checked_label(label: int | tf.Tensor, n_way: tf.Tensor) -> tf.Tensor:
     label = tf.cast(label, "int32")
     return require(
         (label >= 0) & (label < n_way),
-        "`label` must be one of the state's classes 0 ... n_way - 1. Received: label, n_way =",
+        "`label` must be a class of the state, 0 ... n_way - 1. Received: label, n_way =",
         [label, n_way],
         label,
     )
