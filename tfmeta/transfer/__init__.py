@@ -8,20 +8,32 @@ from tfmeta.transfer.adapters import (
     save_delta,
     trained_share,
 )
+from tfmeta.transfer.domain_adaptation import (
+    DAN,
+    DANN,
+    DeepCORAL,
+    domain_pairs,
+    pseudo_labels,
+)
 from tfmeta.transfer.fine_tune import FineTune, Stage
 from tfmeta.transfer.recalibration import recalibrate
 from tfmeta.transfer.weights import CopiedWeights, copy_weights, layer_weights, read_h5
 
 __all__ = [
+    "DAN",
+    "DANN",
     "CopiedWeights",
+    "DeepCORAL",
     "FineTune",
     "Stage",
     "adapters_of",
     "add_adapters",
     "copy_weights",
+    "domain_pairs",
     "layer_weights",
     "load_delta",
     "merge_adapters",
+    "pseudo_labels",
     "read_h5",
     "recalibrate",
     "save_delta",
