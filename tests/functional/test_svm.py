@@ -111,6 +111,15 @@ def test_one_class_leaves_nothing_to_separate():
     np.testing.assert_allclose(svm_dual(gram(x), y, 1), np.zeros((4, 1)), atol=1e-12)
 
 
+def test_a_kernel_with_a_negative_eigenvalue_is_refused():
+    with pytest.raises(ValueError, match="kernel that is positive semi-definite"):
+        svm_dual(tf.constant([[1.0, 0.0], [0.0, -1.0]]), [0, 1], 2, C=10.0)
+
+
+def test_what_is_not_finite_goes_through():
+    assert np.isnan(svm_dual(tf.constant([[1.0, np.nan], [np.nan, 1.0]]), [0, 1], 2)).all()
+
+
 def test_sizes_may_be_unknown_and_problems_several():
     spec = tf.TensorSpec([None, None, None], tf.float64), tf.TensorSpec([None, None], tf.int32)
     graph = tf.function(

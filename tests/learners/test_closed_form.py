@@ -101,6 +101,16 @@ def test_identical_support_features_train_to_finite_weights(head):
     assert all(np.isfinite(w).all() for w in learner.get_weights())
 
 
+@each_head
+def test_the_error_of_features_that_are_not_finite_names_the_episode(head):
+    learner = HEADS[head](identity())
+    learner.compile("sgd")
+    inputs, query_y = batch()
+    inputs["support_x"][1, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"not finite.*episodes.*= 1, 0$"):
+        learner.fit(inputs, query_y, batch_size=2, verbose=0)
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [

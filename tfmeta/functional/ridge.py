@@ -22,12 +22,11 @@ def ridge_regression(
         regularization: `lambda`, a scalar that is not negative; the gradient reaches it.
 
     Returns:
-        `W [..., features, d]`.
+        `W [..., features, d]`; not finite where the features are not.
 
     Raises:
-        ValueError: for a system that is singular in the features' precision, as that of fewer
-            examples than features, or of identical examples, is without regularisation; and for
-            features that are not finite.
+        ValueError: for a system that is singular in the features' precision, as that of identical
+            examples is without regularisation.
 
     Example:
         >>> x, y = tf.constant([[1.0], [1.0]]), tf.constant([[2.0], [4.0]])
@@ -64,14 +63,15 @@ def _solve(gram: tf.Tensor, right: tf.Tensor, regularization: tf.Tensor) -> tf.T
     diagonal = tf.linalg.diag_part(gram) + regularization
     root = tf.linalg.cholesky(tf.linalg.set_diag(gram, diagonal))
     # A factor of a singular matrix is not always NaN: rounding may leave a tiny pivot, and a
-    # solution of nothing but rounding errors. NaN fails the comparison too.
+    # solution of nothing but rounding errors.
     pivots = tf.square(tf.linalg.diag_part(root))
     size = tf.cast(tf.shape(gram)[-1], gram.dtype)
     smallest = size * _precision(gram.dtype) * tf.reduce_max(diagonal, axis=-1)
     regular = tf.reduce_all(pivots > smallest[..., tf.newaxis])
+    regular |= ~tf.reduce_all(tf.math.is_finite(diagonal))
     message = (
-        "Ridge regression needs finite features and a system that is not singular, and this one "
-        "is. Raise `regularization`, or look at the features. Received: regularization ="
+        "Ridge regression needs a system that is not singular. Raise `regularization`, or look for "
+        "features that are all alike. Received: regularization ="
     )
     return tf.linalg.cholesky_solve(require(regular, message, [regularization], root), right)
 

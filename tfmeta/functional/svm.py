@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfmeta.errors import require
+
 
 class _Point(NamedTuple):
     """`alpha`, its slack `s` and multiplier `z` `[..., n, n_way]`, and `nu [..., n]`."""
@@ -51,7 +53,10 @@ def svm_dual(
         iterations: at most so many; 15 lead to the end up to `C |x|^2` of some thousands.
 
     Returns:
-        `alpha [..., n, n_way]`, of the dtype of the kernel.
+        `alpha [..., n, n_way]`, of the dtype of the kernel; not finite where the kernel is not.
+
+    Raises:
+        ValueError: for a kernel with a negative eigenvalue.
 
     Example:
         >>> x, y = tf.constant([[1.0], [-1.0]]), tf.constant([0, 1])
@@ -78,7 +83,15 @@ def svm_dual(
 
         return end.alpha, gradients
 
-    return tf.cast(solve(kernel, cost), dtype)
+    alpha = solve(kernel, cost)
+    alpha = require(
+        tf.reduce_all(tf.math.is_finite(alpha)) | ~tf.reduce_all(tf.math.is_finite(kernel)),
+        "The support vector machine needs a kernel that is positive semi-definite, in its "
+        "precision. Compute it in float64. Received: smallest and largest K_ii =",
+        [tf.reduce_min(diagonal), tf.reduce_max(diagonal)],
+        alpha,
+    )
+    return tf.cast(alpha, dtype)
 
 
 def svm_dual_objective(kernel: tf.Tensor, labels: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
@@ -126,7 +139,8 @@ def _interior_point(kernel: tf.Tensor, one_hot: tf.Tensor, c: tf.Tensor, iterati
 
     def is_under_way(step: tf.Tensor, point: _Point) -> tf.Tensor:
         off = tf.abs(point.s * point.z / mu - 1.0)
-        return (step < iterations) & tf.reduce_any(off > _CENTRED)
+        # Not `off > _CENTRED`, of which NaN is not true: the start would pass for the end.
+        return (step < iterations) & ~tf.reduce_all(off <= _CENTRED)
 
     start = tf.constant(0), _start(kernel, one_hot, c, scale)
     return tf.while_loop(is_under_way, iterate, start)[1]
