@@ -21,9 +21,9 @@ def layers(*head):
     return [keras.Input((4,)), keras.layers.Dense(5, activation="softplus"), norm, *head]
 
 
-def maml(statistics="support"):
+def maml(statistics="support", **options):
     network = keras.Sequential(layers(keras.layers.Dense(3)))
-    return MAML(network, inner_steps=2, update_rule=0.1, statistics=statistics)
+    return MAML(network, inner_steps=2, update_rule=0.1, statistics=statistics, **options)
 
 
 def prototypes():
@@ -34,6 +34,7 @@ LEARNERS = {
     "prototypes_running": prototypes,
     "maml_support": maml,
     "maml_running": lambda: maml("running"),
+    "maml_parts": lambda: maml("running", engine="vectorized", tasks_at_once=1),
 }
 
 

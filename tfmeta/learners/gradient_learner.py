@@ -176,6 +176,7 @@ class GradientLearner(EpisodicLearner):
             fixed_bytes=self._fixed_bytes(),
             n_tasks=n_tasks,
             limit=limit,
+            is_mapped=is_mapped,
             memory=memory,
         )
 

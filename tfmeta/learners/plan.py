@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -35,11 +35,14 @@ _IN_PLACE = re.compile(
 class MemoryPlan(NamedTuple):
     """The bytes that a train step needs, and what a budget has room for.
 
-    `peak_bytes = fixed_bytes + n_tasks * episode_bytes + tasks_at_once * task_bytes`. TensorFlow's
-    own memory and the traced graph, which are there before the first step ends, are not in it.
+    `peak_bytes = fixed_bytes + n_tasks * episode_bytes + task_bytes + (tasks_at_once - 1) *
+    next_task_bytes`. TensorFlow's own memory and the traced graph, which are there once the first
+    step has ended, are not in it.
 
     Attributes:
-        task_bytes: what one task under way needs: activations, gradients, fast weights.
+        task_bytes: the most that one task needs: activations, gradients, fast weights.
+        next_task_bytes: what each further task under way adds. Vectorized: as much. Mapped: the
+            mean over a task's step, since tasks side by side are not at its peak together.
         episode_bytes: what every task of the batch needs: the episode and its outputs.
         fixed_bytes: what does not depend on the tasks: weights, the optimizer, gradients.
         n_tasks: tasks of the batch.
@@ -51,6 +54,7 @@ class MemoryPlan(NamedTuple):
     """
 
     task_bytes: int
+    next_task_bytes: int
     episode_bytes: int
     fixed_bytes: int
     n_tasks: int
@@ -67,6 +71,7 @@ def plan_memory(
     fixed_bytes: int,
     n_tasks: int,
     limit: int | None,
+    is_mapped: bool,
     memory: int | None = None,
 ) -> MemoryPlan:
     """The memory that a train step needs.
@@ -77,6 +82,7 @@ def plan_memory(
         fixed_bytes: what does not depend on the tasks.
         n_tasks: tasks of the batch.
         limit: tasks that are under way at most; None for all.
+        is_mapped: whether each task goes through the step by itself.
         memory: the budget in bytes, or None.
 
     Returns:
@@ -88,29 +94,29 @@ def plan_memory(
     Example:
         >>> elements = {"x": tf.TensorSpec([1, 100])}
         >>> plan = plan_memory(lambda e: tf.reduce_sum(e["x"] @ tf.transpose(e["x"])), elements,
-        ...     fixed_bytes=0, n_tasks=8, limit=2)
+        ...     fixed_bytes=0, n_tasks=8, limit=2, is_mapped=True)
         >>> plan.episode_bytes, plan.tasks_at_once
         (400, 2)
     """
     function = tf.function(step, autograph=False).get_concrete_function(dict(elements))
     kept = [t for t in function.outputs[:1] if t.shape.rank]
     episode_bytes = sum(_bytes(t) for t in (*elements.values(), *kept))
-    task_bytes = peak_bytes(function.graph)
-    tasks_at_once = min(n_tasks, limit or n_tasks)
-    peak = fixed_bytes + n_tasks * episode_bytes + tasks_at_once * task_bytes
-    plan = MemoryPlan(task_bytes, episode_bytes, fixed_bytes, n_tasks, tasks_at_once, peak)
+    alive = live_bytes(function.graph)
+    next_bytes = alive.mean if is_mapped else alive.peak
+    at_once = min(n_tasks, limit or n_tasks)
+    peak = fixed_bytes + n_tasks * episode_bytes + alive.peak + (at_once - 1) * next_bytes
+    plan = MemoryPlan(alive.peak, next_bytes, episode_bytes, fixed_bytes, n_tasks, at_once, peak)
     return plan if memory is None else _within(plan, memory, limit)
 
 
 def _within(plan: MemoryPlan, memory: int, limit: int | None) -> MemoryPlan:
     """The plan with what a budget has room for."""
-    free = memory - plan.fixed_bytes
-    n_tasks = max(0, free // (plan.episode_bytes + plan.task_bytes))
+    free = memory - plan.fixed_bytes - plan.task_bytes
+    episode, more = max(1, plan.episode_bytes), max(1, plan.next_task_bytes)
+    n_tasks = max(0, 1 + (free - episode) // (episode + more))
     if limit is not None and n_tasks >= limit:
-        n_tasks = (free - limit * plan.task_bytes) // plan.episode_bytes
-    at_once = min(
-        plan.n_tasks, max(0, (free - plan.n_tasks * plan.episode_bytes) // plan.task_bytes)
-    )
+        n_tasks = (free - (limit - 1) * more) // episode
+    at_once = min(plan.n_tasks, max(0, 1 + (free - plan.n_tasks * episode) // more))
     if plan.peak_bytes <= memory:
         return plan._replace(largest_n_tasks=n_tasks, largest_tasks_at_once=at_once)
     cures = [f"`tasks_at_once={at_once}`"] * (at_once > 0) + [f"n_tasks={n_tasks}"] * (n_tasks > 0)
@@ -132,14 +138,22 @@ def _within(plan: MemoryPlan, memory: int, limit: int | None) -> MemoryPlan:
 # ----- what is alive ----------------------------------------------------------------------------
 
 
-def peak_bytes(graph: Any) -> int:
-    """The most bytes that the tensors of a graph take at a time.
+class LiveBytes(NamedTuple):
+    """The bytes of the tensors of a graph: the most, and the mean over the time it takes."""
+
+    peak: int
+    mean: int
+
+
+def live_bytes(graph: Any) -> LiveBytes:
+    """The bytes that the tensors of a graph take at a time.
 
     The operations are gone through in the order in which TensorFlow's executor runs them: first
     those that are ready first. A tensor lives from the operation that makes it to the last one that
     reads it; elementwise operations write over an input that nothing else reads. A loop is one pass
     of its body and what every pass keeps for the gradient. Inputs, constants, variables and what
-    kernels take for themselves are not counted; an unknown size counts as 1.
+    kernels take for themselves are not counted; an unknown size counts as 1. For the mean, the time
+    of an operation is taken to be as the bytes that go in and out.
 
     Args:
         graph: of a concrete function.
@@ -148,19 +162,17 @@ def peak_bytes(graph: Any) -> int:
         Bytes.
 
     Example:
-        >>> double = tf.function(lambda x: tf.reduce_sum(tf.exp(x)))
-        >>> peak_bytes(double.get_concrete_function(tf.TensorSpec([1000])).graph)
+        >>> total = tf.function(lambda x: tf.reduce_sum(tf.exp(x)))
+        >>> live_bytes(total.get_concrete_function(tf.TensorSpec([1000])).graph).peak
         4004
     """
-    operations = _in_order(graph)
-    readers = _readers(operations)
+    operations = [op for op in _in_order(graph) if op.type not in _ALIASES | _GIVEN]
+    readers = Counter(_memory(t) for op in operations for t in op.inputs)
     for tensor in graph.outputs:  # alive to the end
         readers[_memory(tensor)] += 1
     alive: dict[str, int] = {}
-    total = peak = 0
+    total = peak = moved = total_times_moved = 0
     for op in operations:
-        if op.type in _ALIASES | _GIVEN:
-            continue
         read = Counter(_memory(t) for t in op.inputs)
         readers.subtract(read)
         ended = {name: alive[name] for name in read if name in alive and not readers[name]}
@@ -168,12 +180,14 @@ def peak_bytes(graph: Any) -> int:
         taken_over = _written_over(op, made, ended)
         total += sum(made.values()) - taken_over
         peak = max(peak, total + _bytes_inside(op))
+        n_moved = sum(_bytes(t) for t in (*op.inputs, *op.outputs))
+        moved, total_times_moved = moved + n_moved, total_times_moved + total * n_moved
         alive.update(made)
         ended.update({name: n for name, n in made.items() if not readers[name]})
         total -= sum(ended.values()) - taken_over
         for name in ended:
             del alive[name]
-    return peak
+    return LiveBytes(peak, total_times_moved // max(1, moved))
 
 
 def _written_over(op: Any, made: Mapping[str, int], ended: Mapping[str, int]) -> int:
@@ -219,13 +233,6 @@ def _before(op: Any) -> set[Any]:
     return {t.op for t in op.inputs} | set(op.control_inputs)
 
 
-def _readers(operations: Iterable[Any]) -> Counter[str]:
-    """How many times each memory is read."""
-    return Counter(
-        _memory(t) for op in operations if op.type not in _ALIASES | _GIVEN for t in op.inputs
-    )
-
-
 def _memory(tensor: Any) -> str:
     """The name of the tensor whose memory this one is."""
     while tensor.op.type in _ALIASES:
@@ -238,7 +245,7 @@ def _bytes_inside(op: Any) -> int:
     attributes = op.node_def.attr.values()
     names = [value.func.name for value in attributes if value.HasField("func")]
     names += [function.name for value in attributes for function in value.list.func]
-    return max([peak_bytes(op.graph._get_function(name).graph) for name in names], default=0)
+    return max([live_bytes(op.graph._get_function(name).graph).peak for name in names], default=0)
 
 
 def _lists_of_loop(op: Any) -> dict[str, int]:
