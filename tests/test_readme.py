@@ -53,8 +53,24 @@ def test_train_and_serve(tmp_path, monkeypatch):
     served = {key: tf.constant(value) for key, value in served.items()}
     exec(block("saved_model.load"), served)
     assert served["state"]["class_names"].numpy().tolist() == [b"cat", b"dog", b"owl"]
+    served["ape_pictures"] = tf.constant(examples.x[[60, 61]])
+    exec(block('served["add_class"]'), served)
+    assert served["state"]["class_names"].numpy().tolist() == [b"cat", b"owl", b"ape"]
     names["learner"].save("last.keras")
     exec(small(block("last.keras")), {**names, "train": names["train"]})
+
+
+def test_unknown_and_changing_classes():
+    _, validation, test = tfmeta.data.split_classes(toy_examples(), (0.2, 0.4, 0.4))
+    learner = tfmeta.learners.PrototypicalNetwork(conv4((16, 16, 1), filters=4))
+    names = {"tfmeta": tfmeta, "learner": learner, "validation": validation, "test": test}
+    names |= {"support_x": test.x[:3], "support_y": [0, 1, 2], "query_x": test.x[3:5]}
+    code = block("calibrate_rejection(").replace('"n_way": 5', '"n_way": 2')
+    exec(small(code).replace('"n_query": 15', '"n_query": 2'), names)
+    assert learner.rejection.known_kept >= 0.95
+    names |= {"new_class_x": test.x[5:7], "more_x": test.x[7:9]}
+    exec(block("learner.add_class"), names)
+    assert names["state"].head.counts.numpy().tolist() == [3, 1, 2]
 
 
 def test_own_update_rule_adapts():
