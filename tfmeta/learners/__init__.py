@@ -9,6 +9,7 @@ from tfmeta.learners.implicit_maml import ImplicitMAML
 from tfmeta.learners.maml import MAML
 from tfmeta.learners.matching_network import MatchingNetwork
 from tfmeta.learners.meta_opt_net import MetaOptNet
+from tfmeta.learners.plan import MemoryPlan
 from tfmeta.learners.prototype_learner import PrototypeLearner, Prototypes
 from tfmeta.learners.prototypical_network import PrototypicalNetwork
 from tfmeta.learners.r2d2 import R2D2
@@ -30,6 +31,7 @@ __all__ = [
     "GradientLearner",
     "ImplicitMAML",
     "MatchingNetwork",
+    "MemoryPlan",
     "MetaOptNet",
     "PrototypeLearner",
     "Prototypes",
