@@ -63,35 +63,27 @@ def rows(records, papers):
 
 
 def compared(record):
-    """One row for each run of a comparison."""
-    first = record["comparison"][0]["learner"]
-    for row in record["comparison"]:
+    """One row for each learner of a comparison."""
+    for number, row in enumerate(record["comparison"]):
         paired = f"{100 * row['difference']['mean']:+.2f} ± {100 * row['difference']['ci']:.2f}"
         yield (
             row["learner"],
             row["statistics"],
             f"**{quantity(row)}**",
-            "–" if row["learner"] == first else paired,
+            paired if number else "–",
             f"{row['minutes']} min",
-            f"`{row['command']}`",
         )
 
 
 def comparison(record):
     """The table of a comparison, under a line that says what was compared."""
-    first = record["comparison"][0]["learner"]
-    columns = (
-        "learner",
-        "predictions",
-        "accuracy",
-        f"against {first}, points",
-        "training",
-        "command",
-    )
+    against = f"against {record['comparison'][0]['learner']}, points"
+    columns = ("learner", "predictions", "accuracy", against, "training")
+    protocol = str(record["protocol"]).strip("{}").replace("'", "")
     title = (
-        f"**{record['title']}**, {record['setting']}, the same {record['n_episodes']} episodes "
-        f"(hash `{record['episode_hash']}`), paired differences with 95 % intervals, "
-        f"{record['device']}:"
+        f"**{record['title']}** ({protocol}), {record['n_episodes']} episodes with hash "
+        f"`{record['episode_hash']}`, paired differences with 95 % intervals, on "
+        f"{record['device']}: `{record['command']}`"
     )
     return f"{title}\n\n{markdown(columns, compared(record))}"
 

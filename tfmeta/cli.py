@@ -73,12 +73,29 @@ def parse(options: argparse.ArgumentParser, arguments: Sequence[str] | None) -> 
         'python recipes/mine.py --seed 1'
     """
     parsed = options.parse_args(arguments)
-    given = sys.argv[1:] if arguments is None else arguments
     keras.utils.set_random_seed(getattr(parsed, "seed", 0))
     if getattr(parsed, "test_shots", False) is None:
         parsed.test_shots = [parsed.n_shot]
-    parsed.command = shlex.join(["python", f"recipes/{parsed.recipe}", *given])
+    parsed.command = command_line(parsed.recipe, arguments)
     return parsed
+
+
+def command_line(recipe: str, arguments: Sequence[str] | None) -> str:
+    """The line that runs a recipe with the given arguments.
+
+    Args:
+        recipe: path of the recipe below `recipes/`.
+        arguments: the recipe's command line; None for that of the process.
+
+    Returns:
+        The line, quoted for a shell.
+
+    Example:
+        >>> command_line("mine.py", ["--data", "my pictures"])
+        "python recipes/mine.py --data 'my pictures'"
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    return shlex.join(["python", f"recipes/{recipe}", *given])
 
 
 def new_folder(path: str) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -196,6 +197,45 @@ class Run:
             **_summary(report),
             "control": None if control is None else {"name": control.name, **_summary(control)},
         }
+
+
+def comparison_record(
+    outcomes: Sequence[tuple[EpisodeReport, float]], *, title: str, command: str
+) -> dict[str, Any]:
+    """The record of several reports on the same episodes, each beside the first one.
+
+    Args:
+        outcomes: reports, and the minutes that each learner was trained.
+        title: what the table is called.
+        command: the line that gives it.
+
+    Returns:
+        What `write_record` takes.
+
+    Raises:
+        ValueError: for reports over other episodes.
+
+    Example:
+        >>> comparison_record(outcomes, title="A budget", command="...")  # doctest: +SKIP
+    """
+    first = outcomes[0][0]
+    rows = []
+    for report, minutes in outcomes:
+        paired = compare_reports(report, first)
+        difference = {"metric": report.metric, "mean": paired.mean, "ci": paired.ci}
+        result = {name: getattr(report, name) for name in ("metric", "mean", "ci", "statistics")}
+        minutes = round(minutes, 1)
+        row = {"learner": report.name, **result, "difference": difference, "minutes": minutes}
+        rows.append(row)
+    return {
+        "title": title,
+        "command": command,
+        "protocol": dict(first.protocol),
+        "n_episodes": first.n_episodes,
+        "episode_hash": first.episode_hash,
+        "comparison": rows,
+        **circumstances(),
+    }
 
 
 def circumstances() -> dict[str, Any]:

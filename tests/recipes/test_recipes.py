@@ -21,6 +21,7 @@ TINY_CLASSES = (
 TINY = {
     "few_shot/prototypical.py": f"{TINY_CLASSES} --n-way=3 --test-ways 3",
     "few_shot/maml.py": f"{TINY_CLASSES} --n-way=3 --inner-steps=1 --evaluation-steps=2",
+    "few_shot/compare_gradient.py": f"{TINY_CLASSES} --n-way=3 --methods maml anil",
     "few_shot/metric.py": None,  # in test_metric_recipes.py
     "few_shot/lake_one_shot.py": None,  # in test_metric_recipes.py
     "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
@@ -34,7 +35,6 @@ TINY = {
     "benchmarks/prototypical_speed.py": None,  # in test_metric_recipes.py
     "benchmarks/prototypical_torch_loop.py": None,  # needs PyTorch
     "benchmarks/side_by_side.py": None,  # run by the two above
-    "compare_runs.py": None,  # in test_compare_runs.py
     "results_table.py": None,
 }
 
@@ -179,6 +179,22 @@ def test_text_recipe(backbone, ending, tmp_path):
         query_x=tf.constant(["ask about topic1"]),
     )
     assert answer["class_name"].numpy().tolist() == [b"a"]
+
+
+def test_comparison_of_gradient_learners(pictures, tmp_path):
+    name, record = "few_shot/compare_gradient.py", tmp_path / "record.json"
+    arguments = [*TINY[name].split(), "--data", str(pictures), "--rotate", "all"]
+    arguments += ["--statistics", "support", "transductive", "--record", str(record)]
+    returned = load(name).main([*arguments, "--run", str(tmp_path / "run")])
+    assert json.loads(record.read_text("utf8")) == returned
+    rows = returned["comparison"]
+    kinds = [(row["learner"], row["statistics"]) for row in rows]
+    assert kinds == [(n, s) for s in ("inductive", "transductive") for n in ("MAML", "ANIL")]
+    assert rows[0]["difference"]["mean"] == 0.0
+    differences = [row["mean"] - rows[0]["mean"] for row in rows]
+    np.testing.assert_allclose([row["difference"]["mean"] for row in rows], differences)
+    table = load("results_table.py").comparison(returned)
+    assert "| ANIL | transductive | **" in table and "4 tasks each" in table
 
 
 def test_a_run_never_writes_into_another(tmp_path):
