@@ -57,6 +57,14 @@ def test_the_backbone_is_trained_in_place(examples):
     assert backbone(tf.zeros([2, 8, 8, 1])).shape == (2, 4)
 
 
+def test_maps_are_flattened_for_the_head(examples):
+    maps = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    head = CosineHead(3)
+    pretrain_backbone(maps, labelled_batches(examples, batch_size=2), head=head, steps=1)
+    assert head.kernel.shape == (6 * 6 * 2, 3)
+    assert maps.output_shape == (None, 6, 6, 2)
+
+
 def test_the_cosine_head_sees_directions_only():
     head = CosineHead(2, scale=4.0)
     head.build((None, 3))

@@ -115,7 +115,7 @@ def pretrain_backbone(
     al. 2019) with a linear head and Baseline++ (Chen et al. 2019) with a cosine head.
 
     Args:
-        backbone: from examples to features `[batch, features]`.
+        backbone: from examples to features `[batch, ...]`; maps are flattened for the head.
         batches: infinite dataset of `(x, y)`, see `labelled_batches`.
         head: from features to logits, one for each training class.
         steps: batches in all.
@@ -132,7 +132,8 @@ def pretrain_backbone(
         >>> len(history.history["loss"])
         1
     """
-    model = keras.Sequential([keras.Input(backbone.input_shape[1:]), backbone, head])
+    inputs = keras.Input(backbone.input_shape[1:])
+    model = keras.Sequential([inputs, backbone, keras.layers.Flatten(), head])
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
