@@ -22,6 +22,8 @@ class SetAttention(keras.Layer):
     Args:
         heads: number of attention heads.
         dropout: share of the attention's output that training drops.
+        seed: of the dropout. It is a number and not drawn, because files keep no states of seeds,
+            and a loaded layer shall drop what this one would have dropped.
         **kwargs: arguments of `keras.Layer`.
 
     Call arguments:
@@ -36,9 +38,11 @@ class SetAttention(keras.Layer):
         TensorShape([3, 4])
     """
 
-    def __init__(self, heads: int = 1, dropout: float = 0.5, **kwargs: Any) -> None:
+    def __init__(
+        self, heads: int = 1, dropout: float = 0.5, *, seed: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout, self.seed = heads, dropout, seed
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[0][-1]
@@ -46,7 +50,7 @@ class SetAttention(keras.Layer):
             self._dense(self.heads * width, width, use_bias=False) for _ in range(3)
         )
         self.out = self._dense(width, self.heads * width)
-        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.drop = keras.layers.Dropout(self.dropout, seed=self.seed, dtype=self.dtype_policy)
         self.normalization = LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy)
         self.normalization.build((None, width))
 
@@ -74,4 +78,5 @@ class SetAttention(keras.Layer):
         return layer
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}
+        names = ("heads", "dropout", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
