@@ -14,7 +14,7 @@ def ridge_regression(
 
     `W = (X^T X + lambda I)^-1 X^T Y`, and by Woodbury's identity `W = X^T (X X^T + lambda I)^-1 Y`,
     of which the smaller system is solved (Bertinetto, Henriques, Torr and Vedaldi 2019,
-    "Meta-learning with differentiable closed-form solvers", equations 4 and 6).
+    "Meta-learning with differentiable closed-form solvers", section 3).
 
     Args:
         features: `X [..., n, features]`.

@@ -18,10 +18,10 @@ class R2D2(EmbeddingLearner):
     """Classifies a query by ridge regression of the one-hot labels on the support's features.
 
     `logits = scale * f(x) W + bias` with `W = argmin |X W - Y|^2 + lambda |W|^2` in closed form
-    (Bertinetto et al. 2019, "Meta-learning with differentiable closed-form solvers", equations 4
-    to 7). Backbone, `lambda`, scale and bias are learned through the solution; `lambda` and the
-    scale as their logarithms, so that they stay positive. An episode may have any number of
-    classes and shots.
+    (Bertinetto et al. 2019, "Meta-learning with differentiable closed-form solvers", section 3).
+    Backbone, `lambda`, scale and bias are learned through the solution; `lambda` and the scale as
+    their logarithms, so that they stay positive. An episode may have any number of classes and
+    shots.
 
     Args:
         backbone: a built Keras model from an example to a feature vector.
