@@ -33,8 +33,8 @@ class BatchStep(NamedTuple):
 def sum_of_one(step: OuterStep) -> BatchStep:
     """The outer step of one task as a batch, with sums in place of the means."""
     ill = _where_not_finite(step, lambda x: tf.reduce_all(tf.math.is_finite(x)))
-    kept = (x[tf.newaxis] for x in (step.outputs, step.loss, ill))
-    return BatchStep(*kept, tuple(step.gradients), tuple(step.moments))
+    outputs, loss, ill = (x[tf.newaxis] for x in (step.outputs, step.loss, ill))
+    return BatchStep(outputs, loss, ill, tuple(step.gradients), tuple(step.moments))
 
 
 def sum_of_many(step: OuterStep) -> BatchStep:
@@ -117,12 +117,12 @@ def _loop(
         parallel_iterations=side_by_side,
     )
     static_n_tasks = n_tasks if isinstance(n_tasks, int) else None
-    kept = [
+    outputs, loss, ill = (
         tf.ensure_shape(_joined(array, is_even=is_even), [static_n_tasks, *s.shape])
         for array, s in zip(arrays, kept_specs, strict=True)
-    ]
+    )
     n_gradients = len(spec.gradients)
-    return BatchStep(*kept, tuple(sums[:n_gradients]), tuple(sums[n_gradients:]))
+    return BatchStep(outputs, loss, ill, tuple(sums[:n_gradients]), tuple(sums[n_gradients:]))
 
 
 def _rows(x: tf.Tensor, start: tf.Tensor, size: Any) -> tf.Tensor:
