@@ -31,7 +31,7 @@ def parser(description: str, *, recipe: str, **defaults: Any) -> argparse.Argume
         **defaults: a recipe's own default values.
 
     Returns:
-        The parser, to which a recipe adds its options.
+        The parser.
 
     Example:
         >>> parser("A recipe.", recipe="mine.py", n_way=20).parse_args([]).n_way
@@ -167,9 +167,8 @@ def load_class_splits(
 ) -> tuple[data.Examples, data.Examples | None, data.Examples]:
     """Train, validation and test examples whose classes are disjoint.
 
-    A published split if one is given, else by group where the data has three groups, else by class;
-    the split is saved in the run's folder, which is made. Problems of the examples are printed
-    with their cures. With `--train-on trainval` the validation classes are training classes.
+    A published split if one is given, else by group where the data has three groups, else by class,
+    which is saved in the run's folder. With `--train-on trainval` validation classes train too.
 
     Args:
         options: parsed options, those of `add_split_options` among them.
@@ -239,8 +238,7 @@ def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) 
         source: `Examples` or a task family.
         part: `"train"`, `"validation"` or `"test"`.
         options: parsed options.
-        **sizes: arguments of `tfmeta.data.episode_dataset`; `n_shot` is `options.n_shot` unless it
-            is given.
+        **sizes: arguments of `tfmeta.data.episode_dataset`; by default `options.n_shot` shots.
 
     Returns:
         A dataset of episode batches; infinite for `"train"`.
@@ -263,8 +261,7 @@ def frozen_episodes(
         source: `Examples` or a task family.
         options: parsed options.
         name: of the file.
-        **sizes: arguments of `tfmeta.data.freeze_episodes`; `n_shot` is `options.n_shot` unless it
-            is given.
+        **sizes: arguments of `tfmeta.data.freeze_episodes`; by default `options.n_shot` shots.
 
     Returns:
         A dataset of `options.n_episodes` episodes, 4 a batch.
@@ -316,8 +313,6 @@ def fit(
     optimizer: keras.optimizers.Optimizer | None = None,
 ) -> Trained:
     """Compiles and trains a learner, and returns the epoch that did best on validation.
-
-    Without validation the last epoch is returned.
 
     Args:
         learner: the learner.
