@@ -9,10 +9,10 @@ ROOT = Path(__file__).parent.parent
 # What each part of the library may import of tfmeta, itself apart. Parts not listed are free to
 # import the library, and never `models` or `recipes`.
 ALLOWED = {
-    "functional": {"typing"},
+    "functional": {"errors", "typing"},
     "inner_loop": {"functional", "typing"},
     "layers": {"functional", "typing"},
-    "transfer": {"functional", "inner_loop", "layers", "typing"},
+    "transfer": {"errors", "functional", "inner_loop", "layers", "typing"},
     "learners": {"errors", "functional", "inner_loop", "layers", "typing"},
     "data": {"typing"},
     "intervals": {"typing"},
