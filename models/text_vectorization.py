@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
-Vocabulary = Sequence[str] | keras.layers.TextVectorization
+Vocabulary: TypeAlias = "Sequence[str] | keras.layers.TextVectorization"
 
 
 def text_vectorization(
@@ -77,7 +77,7 @@ def word_numbers(vocabulary: Vocabulary, *, length: int) -> keras.layers.TextVec
                 f"{config['output_sequence_length']}. Make it with `text_vectorization(texts)`."
             )
         return layer
-    words = list(vocabulary)
+    words: list[str] = list(vocabulary)
     if not words or not all(isinstance(word, str) for word in words) or isinstance(vocabulary, str):
         raise ValueError(
             "`vocabulary` must be a list of words, or an adapted TextVectorization. Received: "

@@ -187,7 +187,7 @@ def _best_fill(
 
 def _read_parts(path: Path, key: str | None) -> list[list[str]]:
     content = _read_npz(path, key) if path.suffix == ".npz" else _read_json(path, key)
-    parts = [content.get(name) or content.get(name[:3]) for name in _PARTS]
+    parts = [content.get(name) or content.get(name[:3], []) for name in _PARTS]
     if not all(parts):
         raise ValueError(
             f"A split must name classes for train, validation (or val) and test. {str(path)!r} "

@@ -78,7 +78,8 @@ def from_csv(
             f"text={text!r}, label={label!r}."
         )
     reader = csv.reader(io.StringIO(_read(path, encoding), newline=""), delimiter=delimiter)
-    columns: Sequence[Any] = range(max(text, label) + 1) if isinstance(text, int) else ()
+    are_numbers = isinstance(text, int) and isinstance(label, int)
+    columns: Sequence[Any] = range(max(int(text), int(label)) + 1) if are_numbers else ()
     try:
         columns = columns or next(reader, [])
         _check_columns(columns, (text, label), path)

@@ -25,7 +25,7 @@ def network_input(network: keras.Model, x: tf.Tensor) -> tf.Tensor:
         array([[1.]], dtype=float32)
     """
     x = tf.convert_to_tensor(x)
-    wanted = tf.as_dtype(network.inputs[0].dtype if network.inputs else network.compute_dtype)
+    wanted = tf.as_dtype(network.inputs[0].dtype if network.inputs else network.variable_dtype)
     if x.dtype == wanted:
         return x
     if tf.string in (x.dtype, wanted):

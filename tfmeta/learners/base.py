@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.inner_loop import dense_gradients, episode_draws
-from tfmeta.layers import moving_statistics, use_exact_layers
+from tfmeta.layers import moving_statistics, network_input, use_exact_layers
 from tfmeta.learners import checks
 from tfmeta.learners.batch_step import BatchStep, require_finite, step_of_batch, sum_of_one
 from tfmeta.learners.episode import (
@@ -24,7 +24,7 @@ from tfmeta.learners.episode import (
     score,
 )
 from tfmeta.learners.keras_model import EpisodicModel
-from tfmeta.learners.passes import STATISTICS, Moments, as_input
+from tfmeta.learners.passes import STATISTICS, Moments
 
 # Between two steps the draws of all tasks move by more than the tasks there are.
 _STEP_STRIDE = 1_000_003
@@ -237,8 +237,8 @@ class EpisodicLearner(EpisodicModel):
         return tuple(getattr(self, self.network_argument).input_shape[1:])
 
     def network_input(self, x: tf.Tensor) -> tf.Tensor:
-        """Examples in the dtype that the network takes, see `tfmeta.learners.passes.as_input`."""
-        return as_input(getattr(self, self.network_argument), x, dtype=self.compute_dtype)
+        """Examples in the dtype that the network takes, see `tfmeta.layers.network_input`."""
+        return network_input(getattr(self, self.network_argument), x)
 
     def support_examples(
         self, support_x: tf.Tensor, support_y: tf.Tensor, support_mask: tf.Tensor | None

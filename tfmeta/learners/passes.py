@@ -69,36 +69,3 @@ def query_source(statistics: str, *, training: bool) -> str:
     if statistics == "running" and training:
         return "update"
     return "moving"
-
-
-def as_input(network: keras.Model, x: tf.Tensor, *, dtype: str) -> tf.Tensor:
-    """Examples in the dtype that a network takes; uint8 pictures scaled to 0 ... 1.
-
-    Args:
-        network: a built Keras model.
-        x: `[n, ...]`.
-        dtype: for a network that does not say.
-
-    Returns:
-        `[n, ...]`.
-
-    Raises:
-        ValueError: for strings, where the network does not take strings.
-
-    Example:
-        >>> network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-        >>> as_input(network, tf.constant([[255]], "uint8"), dtype="float32").numpy()
-        array([[1.]], dtype=float32)
-    """
-    x = tf.convert_to_tensor(x)
-    wanted = tf.as_dtype(network.inputs[0].dtype if network.inputs else dtype)
-    if x.dtype == wanted:
-        return x
-    if tf.string in (x.dtype, wanted):
-        raise ValueError(
-            f"Examples must be of a dtype that the network takes ({wanted.name}). "
-            f"Received: {x.dtype.name}. Encode them first, or put the encoding in the network."
-        )
-    scale = 1.0 / 255.0 if x.dtype == tf.uint8 and wanted.is_floating else None
-    x = tf.cast(x, wanted)
-    return x if scale is None else x * tf.cast(scale, wanted)
