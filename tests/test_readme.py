@@ -73,6 +73,18 @@ def test_unknown_and_changing_classes():
     assert names["state"].head.counts.numpy().tolist() == [3, 1, 2]
 
 
+def test_texts(tmp_path):
+    path = tmp_path / "intents.csv"
+    rows = [f"ask about topic{k} number{i},class {k}" for k in range(12) for i in range(4)]
+    path.write_text("\n".join(["text,label", *rows]))
+    names = {"tfmeta": tfmeta}
+    exec(block("text_ngrams(").replace("path/to/intents.csv", str(path)), names)
+    episodes = tfmeta.data.episode_dataset(names["test"], n_way=2, n_shot=1, n_query=2)
+    inputs, query_y = next(iter(episodes))
+    assert names["learner"](inputs).shape == (1, 4, 2)
+    np.testing.assert_array_equal(tf.argmax(names["control"](inputs), axis=-1), query_y)
+
+
 def test_own_update_rule_adapts():
     names = {"keras": keras, "tf": tf, "tfmeta": tfmeta, "conv4": conv4}
     exec(block("class SignDescent"), names)
