@@ -1,6 +1,5 @@
 """One setting of TensorFlow and matplotlib for all tests."""
 
-import gc
 import os
 
 # All of this must be in place before TensorFlow starts, so it is not in a fixture.
@@ -18,9 +17,7 @@ tf.config.set_logical_device_configuration(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def forget_graphs():
-    """Drops what Keras keeps of every model, which otherwise grows to gigabytes."""
-    yield
-    keras.backend.clear_session()
-    gc.collect()
+@pytest.fixture(autouse=True)
+def same_weights_every_time():
+    """Seeds what a test does not seed, so that no test depends on those before it."""
+    keras.utils.set_random_seed(0)

@@ -116,3 +116,20 @@ def test_episodes_as_in_life():
     exec(block("n_unknown=5"), names)
     assert next(iter(names["varied"]))[0]["support_mask"].shape == (8, 200)
     assert next(iter(names["open_set"]))[1].numpy().min() == -1
+
+
+def test_transfer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def tiny_pretrained(name):
+        layers = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+        return keras.Sequential([keras.Input((16, 16, 1)), *layers])
+
+    monkeypatch.setattr(tfmeta.models, "pretrained", tiny_pretrained)
+    examples = toy_examples()
+    names = {"keras": keras, "pictures": examples.x[:60], "labels": examples.y[:60]}
+    exec(block("FineTune(").replace("(\"all\", 7)", "(\"all\", 1)"), names)
+    pictures = names["pictures"][:2] / np.float32(255)
+    wanted = names["adapted"].backbone(pictures)
+    np.testing.assert_allclose(names["plain"](pictures), wanted, rtol=1e-4, atol=1e-5)
+    assert (tmp_path / "delta.npz").exists()

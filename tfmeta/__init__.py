@@ -1,6 +1,6 @@
 """tfmeta: few-shot learning, meta-learning and transfer learning for Keras 3 on TensorFlow."""
 
-from tfmeta import data, evaluation, functional, inner_loop, layers, learners, plots
+from tfmeta import data, evaluation, functional, inner_loop, layers, learners, plots, transfer
 from tfmeta.evaluation import EpisodeReport, compare_reports, evaluate_episodes
 from tfmeta.export import export_learner
 from tfmeta.learners.rejection import Rejection
@@ -29,4 +29,5 @@ __all__ = [
     "layers",
     "learners",
     "plots",
+    "transfer",
 ]

@@ -31,7 +31,7 @@ def test_a_quadratic_has_its_closed_form():
     np.testing.assert_allclose(learner.get_weights()[0], [[-1.0]], rtol=1e-4)
 
 
-@pytest.mark.parametrize("adapt", ["all", "head"])
+@pytest.mark.parametrize("adapt", [pytest.param("all", marks=pytest.mark.slow), "head"])
 def test_the_meta_gradient_is_that_of_the_minimum(adapt):
     learner = ImplicitMAML(
         network(), update_rule=0.2, inner_steps=300, proximal=1.0, cg_steps=20, adapt=adapt

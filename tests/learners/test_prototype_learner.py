@@ -151,7 +151,8 @@ def clouds(n_query=30):
     """Two clouds, and a support set that lies at their edges."""
     y = np.arange(n_query) % 2
     centres = np.array([[3.0, 0.4], [0.4, 3.0]])
-    query_x = (centres[y] + 0.3 * DRAWS.standard_normal((n_query, 2))).astype("float32")
+    spread = 0.3 * np.random.default_rng(0).standard_normal((n_query, 2))
+    query_x = (centres[y] + spread).astype("float32")
     support_x = np.array([[1.1, 2.0], [0.1, 3.0]], "float32")
     return {
         "support_x": support_x[None],
