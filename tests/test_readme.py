@@ -128,7 +128,7 @@ def test_transfer(tmp_path, monkeypatch):
     monkeypatch.setattr(tfmeta.models, "pretrained", tiny_pretrained)
     examples = toy_examples()
     names = {"keras": keras, "pictures": examples.x[:60], "labels": examples.y[:60]}
-    exec(block("FineTune(").replace("(\"all\", 7)", "(\"all\", 1)"), names)
+    exec(block("FineTune(").replace('("all", 7)', '("all", 1)'), names)
     pictures = names["pictures"][:2] / np.float32(255)
     wanted = names["adapted"].backbone(pictures)
     np.testing.assert_allclose(names["plain"](pictures), wanted, rtol=1e-4, atol=1e-5)
