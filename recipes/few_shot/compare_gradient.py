@@ -9,9 +9,10 @@ differences from the first method. Reptile, which trains by plain steps, keeps i
 """
 
 import argparse
+import itertools
 import os
 
-from maml import METHODS, build_learner
+from maml import DEFAULTS, METHODS, build_learner
 from maml import parse as parse_maml
 
 import tfmeta
@@ -34,11 +35,12 @@ def parse(arguments):
     add("--methods", nargs="+", default=[*COMPARED, "implicit_maml"], choices=tuple(METHODS))
     add("--statistics", nargs="+", default=["support"], help="one or more of MAML's")
     options, others = parser.parse_known_args(arguments)
-    each = {
-        (statistics, method): parse_maml([*others, "--statistics", statistics, "--method", method])
-        for statistics in options.statistics
-        for method in options.methods
-    }
+    each = {}
+    for statistics, method in itertools.product(options.statistics, options.methods):
+        one = parse_maml([*others, "--statistics", statistics, "--method", method])
+        if method == "reptile":
+            one.learning_rate = DEFAULTS["reptile"]["learning_rate"]
+        each[statistics, method] = one
     options.command = cli.command_line(options.recipe, arguments)
     return options, each
 
