@@ -15,8 +15,8 @@ def text_ngrams(
     texts: Any,
     *,
     outputs: int | None = None,
-    features: int = 512,
-    max_ngrams: int = 30_000,
+    features: int = 1024,
+    max_ngrams: int = 20_000,
     scale: float = 4.0,
     dropout: float = 0.0,
     term_dropout: float = 0.0,
@@ -24,7 +24,7 @@ def text_ngrams(
 ) -> keras.Model:
     """A linear network on what a TF-IDF search sees, as a backbone or with its linear head.
 
-    The TF-IDF vector of the runs of 3, 4 and 5 characters inside the words, of unit length, is
+    The TF-IDF vector of the runs of 3 and 4 characters inside the words, of unit length, is
     projected by a random matrix, which keeps distances up to a few per cent (Johnson and
     Lindenstrauss): before any training, prototypes are close to the nearest centroid in TF-IDF, a
     strong classifier of short texts, and training starts from there. Runs of characters see a word
@@ -64,8 +64,8 @@ def text_ngrams(
     strings = keras.Input((), dtype="string", name="texts")
     # The first column counts what the vocabulary lacks, in which all texts would look alike.
     x = with_own_vocabulary(adapted)(strings)[:, 1:]
-    x = keras.layers.UnitNormalization(name="unit")(x)
     x = keras.layers.Dropout(term_dropout, name="term_dropout")(x)
+    x = keras.layers.UnitNormalization(name="unit")(x)
     spread = keras.initializers.RandomNormal(stddev=scale / features**0.5)
     x = keras.layers.Dense(features, use_bias=False, kernel_initializer=spread, name="features")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)

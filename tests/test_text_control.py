@@ -23,7 +23,7 @@ def inputs(**more):
 
 def reference(terms):
     """scikit-learn on the words of all texts, with the document frequencies of `TRAIN` alone."""
-    options = {"analyzer": "char_wb", "ngram_range": (3, 5)}
+    options = {"analyzer": "char_wb", "ngram_range": (3, 4)}
     if terms == "words":
         options = {"token_pattern": r"\S+"}
     clean = {t: t.replace(",", "").replace("?", "") for t in (*TRAIN, *SUPPORT[0], *QUERIES[0])}

@@ -59,7 +59,7 @@ class TfidfNearestCentroid:
     each class (Rocchio's classifier). What a learner scores above it, it owes to what it learned
     about words.
 
-    Texts are lower-cased and their punctuation is removed. Terms are runs of 3, 4 and 5 characters
+    Texts are lower-cased and their punctuation is removed. Terms are runs of 3 and 4 characters
     inside a word, its two ends included, or whole words; characters are the stronger control on
     short texts, since they find a word in its other forms.
 

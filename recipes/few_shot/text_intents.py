@@ -15,16 +15,23 @@ from tfmeta import cli, data, runs
 from tfmeta.controls import TfidfNearestCentroid
 from tfmeta.models import text_cnn, text_ngrams, text_transformer, text_vectorization
 
+# What suits each backbone, chosen on validation classes.
+DEFAULTS = {
+    "ngrams": {"steps": 240, "learning_rate": 5e-3, "dropout": 0.0, "word_dropout": 0.6},
+    "cnn": {"steps": 1200, "learning_rate": 2e-3, "dropout": 0.3, "word_dropout": 0.1},
+    "transformer": {"steps": 1200, "learning_rate": 1e-3, "dropout": 0.1, "word_dropout": 0.1},
+}
+
 
 def parse(arguments):
-    """The options."""
+    """The options, with the default values of the backbone that they name."""
     parser = cli.parser(
         __doc__,
         recipe="few_shot/text_intents.py",
         n_way=20,
-        n_query=5,
+        n_shot=4,
+        n_query=4,
         n_tasks=2,
-        steps=600,
         epochs=6,
         run="runs/text_intents",
     )
@@ -34,11 +41,12 @@ def parse(arguments):
     add("--data", required=True, help="FILE.csv | FILE.jsonl | FILE.json, each also with .gz")
     add("--text", default="text", help="column or key of the texts")
     add("--label", default="label", help="column or key of the labels")
-    add("--backbone", default="ngrams", choices=("ngrams", "cnn", "transformer"))
-    add("--dropout", type=float, default=0.3, help="of the features")
-    add("--word-dropout", type=float, default=0.2, help="share of words left out in training")
+    add("--backbone", default="ngrams", choices=tuple(DEFAULTS))
+    add("--dropout", type=float, help="share of the features left out in training")
+    add("--word-dropout", type=float, help="share of the words, or n-grams, left out in training")
     add("--length", type=int, default=24, help="words of a text, cnn and transformer only")
     add("--control", default="characters", choices=("characters", "words"), help="its terms")
+    parser.set_defaults(**DEFAULTS[parser.parse_known_args(arguments)[0].backbone])
     return cli.parse(parser, arguments)
 
 

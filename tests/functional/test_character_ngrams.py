@@ -8,7 +8,7 @@ from tfmeta.functional import character_ngrams
 TEXTS = ["wake me at 6", "a", "", "für elise spielen", "  two   blanks "]
 
 
-@pytest.mark.parametrize("sizes", [(3, 4, 5), (2,)])
+@pytest.mark.parametrize("sizes", [(3, 4), (2,)])
 def test_runs_are_those_of_scikit_learn(sizes):
     split = CountVectorizer(analyzer="char_wb", ngram_range=(min(sizes), max(sizes)))
     split = split.build_analyzer()

@@ -136,7 +136,7 @@ def test_transformer_knows_the_order_of_words():
 def test_untrained_ngrams_keep_the_angles_of_tfidf():
     network = text_ngrams(TEXTS, features=4096, scale=1.0)
     features = network(tf.constant(TEXTS)).numpy()
-    exact = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)).fit_transform(TEXTS)
+    exact = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4)).fit_transform(TEXTS)
     np.testing.assert_allclose(features @ features.T, (exact @ exact.T).toarray(), atol=0.15)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-def character_ngrams(texts: tf.Tensor, sizes: Sequence[int] = (3, 4, 5)) -> tf.RaggedTensor:
+def character_ngrams(texts: tf.Tensor, sizes: Sequence[int] = (3, 4)) -> tf.RaggedTensor:
     """Runs of characters inside the words of each text, the two ends of a word included.
 
     "wake me" has the runs of three " wa", "wak", "ake", "ke ", " me", "me ". They find a word in
