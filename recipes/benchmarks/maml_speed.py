@@ -60,6 +60,7 @@ def arguments_parser():
     add("--filters", type=int, default=64)
     add("--order", type=int, default=2, choices=(1, 2))
     add("--engine", default="auto", choices=("auto", "mapped", "vectorized"))
+    add("--checkpoint-inner", action="store_true", help="compute inner steps again, for memory")
     add("--n-steps", type=int, default=7, help="outer steps of one measurement")
     add("--rounds", type=int, default=5, help="turns of each side")
     add("--torch-python", default=None, metavar="PATH", help="a Python that has PyTorch")
@@ -116,6 +117,7 @@ def build_learner(options):
         order=options.order,
         statistics="transductive",
         engine=options.engine,
+        checkpoint_inner=options.checkpoint_inner,
     )
     learner.compile(keras.optimizers.Adam(1e-3))
     return learner
@@ -182,8 +184,9 @@ def run(python, script, options, *more):
 
 def run_tfmeta(options):
     """One measurement of tfmeta."""
-    engine, size = f"--engine={options.engine}", f"--matrix-size={options.matrix_size}"
-    return run(sys.executable, os.path.abspath(__file__), options, "--worker", engine, size)
+    own = ["--worker", f"--engine={options.engine}", f"--matrix-size={options.matrix_size}"]
+    own += ["--checkpoint-inner"] if options.checkpoint_inner else []
+    return run(sys.executable, os.path.abspath(__file__), options, *own)
 
 
 def run_all(options):
