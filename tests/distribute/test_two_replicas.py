@@ -80,7 +80,11 @@ def copies(learner):
         yield [np.asarray(value) for value in getattr(weight.value, "values", [weight.value])]
 
 
-@pytest.mark.parametrize("kind", LEARNERS)
+SLOW = {"maml_parts"}
+KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LEARNERS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_replicas_equal_one(kind, tmp_path):
     one, two = compiled(LEARNERS[kind]), on_two(LEARNERS[kind])
     before = one.get_weights()

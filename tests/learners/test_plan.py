@@ -112,6 +112,7 @@ def test_the_parts_of_a_plan():
     assert plan.largest_n_tasks is plan.largest_tasks_at_once is None
 
 
+@pytest.mark.slow
 def test_it_counts_the_optimizer():
     plain, compiled = learner(), learner()
     compiled.compile(keras.optimizers.Adam())

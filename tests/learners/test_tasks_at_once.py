@@ -43,7 +43,7 @@ def assert_same(got, wanted):
 
 
 @pytest.mark.parametrize("engine", ["mapped", "vectorized"])
-@pytest.mark.parametrize("tasks_at_once", [2, 7])
+@pytest.mark.parametrize("tasks_at_once", [2, pytest.param(7, marks=pytest.mark.slow)])
 def test_the_step_of_a_batch_is_that_of_all_at_once(engine, tasks_at_once):
     # Five tasks in parts of two: the last part has one.
     few = trained(maml(engine=engine, tasks_at_once=tasks_at_once))

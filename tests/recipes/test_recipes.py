@@ -112,6 +112,7 @@ def test_every_method_of_the_maml_recipe_builds():
         assert recipe.build_learner((16, 16, 1), options).name == method
 
 
+@pytest.mark.slow
 def test_train_on_validation_too(pictures, tmp_path):
     arguments = f"{TINY['few_shot/prototypical.py']} --data {pictures} --rotate all".split()
     arguments += ["--train-on", "trainval"]
