@@ -119,7 +119,9 @@ def build_learner(options):
         engine=options.engine,
         checkpoint_inner=options.checkpoint_inner,
     )
-    learner.compile(keras.optimizers.Adam(1e-3))
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(learner.trainable_variables)  # as `fit` does before it traces
+    learner.compile(optimizer)
     return learner
 
 

@@ -81,8 +81,7 @@ class EpisodicModel(ClassChanges, OpenSetClassifier, keras.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         # Keras skips this, and loses the optimizer's state, for a class that overrides `compile`.
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
+        self._build_optimizer()
 
     def fit(
         self,
@@ -100,6 +99,7 @@ class EpisodicModel(ClassChanges, OpenSetClassifier, keras.Model):
             kwargs.setdefault("shuffle", False)
         for data in (x, kwargs.get("validation_data")):
             self._check_data(data, batch_size)
+        self._build_optimizer()
         with errors_as_value_errors():
             return super().fit(x, y, batch_size=batch_size, epochs=epochs, **kwargs)
 
@@ -129,6 +129,13 @@ class EpisodicModel(ClassChanges, OpenSetClassifier, keras.Model):
         """As `keras.Model.predict_on_batch`, on episodes; bad episodes are a `ValueError`."""
         with errors_as_value_errors():
             return super().predict_on_batch(x)
+
+    def _build_optimizer(self) -> None:
+        """Makes the optimizer's variables: a first step that makes them is traced twice."""
+        optimizer = getattr(self, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            with self.distribute_strategy.scope():
+                optimizer.build(self.trainable_variables)
 
     def _check_data(self, x: Any, batch_size: int | None) -> None:
         n_replicas = self.distribute_strategy.num_replicas_in_sync
