@@ -163,6 +163,7 @@ def test_a_meta_gradient_of_zero_cannot_be_checked():
         tfmeta.gradcheck(learner, inputs, x)
 
 
+@pytest.mark.slow
 def test_hessian_vector_products_of_every_layer_of_mobilenet():
     network = keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=4)
     x = np.random.default_rng(0).standard_normal((4, 32, 32, 3))

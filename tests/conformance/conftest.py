@@ -102,7 +102,7 @@ LEARNERS = {
 # What the quick part of the table has: each way to learn, each kind of statistics. `pytest -m slow`
 # runs the rest.
 QUICK = {"maml_support", "maml_running", "maml_regression", "maml_reptile"}
-QUICK |= {"prototypes_running", "prototypes_transductive", "r2d2_running", "relation_running"}
+QUICK |= {"prototypes_running", "prototypes_transductive", "relation_running"}
 QUICK |= {"feat_running"}
 KINDS = [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in LEARNERS]
 

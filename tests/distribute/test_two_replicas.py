@@ -80,7 +80,7 @@ def copies(learner):
         yield [np.asarray(value) for value in getattr(weight.value, "values", [weight.value])]
 
 
-SLOW = {"maml_parts"}
+SLOW = {"maml_parts", "maml_support"}
 KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LEARNERS]
 
 

@@ -57,7 +57,9 @@ def test_raw_strings_go_in_and_come_back_from_a_file(build, tmp_path):
     assert build(outputs=3).layers[-1].name == "head"
 
 
-@NETWORKS
+@pytest.mark.parametrize(
+    "build", [ngrams, *(pytest.param(b, marks=pytest.mark.slow) for b in (cnn, transformer))]
+)
 def test_a_learner_fits_saves_and_serves_raw_strings(build, tmp_path):
     learner = PrototypicalNetwork(build())
     learner.compile(keras.optimizers.SGD(0.1), metrics=["accuracy"])

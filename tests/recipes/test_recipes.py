@@ -131,7 +131,10 @@ def test_train_on_validation_too(pictures, tmp_path):
     assert {n.split("/rot")[0] for n in test.class_names} == set(split["test"])
 
 
-@pytest.mark.parametrize(("method", "n_shot", "steps"), [("maml", 10, 10), ("reptile", 5, 2)])
+@pytest.mark.parametrize(
+    ("method", "n_shot", "steps"),
+    [("maml", 10, 10), pytest.param("reptile", 5, 2, marks=pytest.mark.slow)],
+)
 def test_sinusoid_recipe(method, n_shot, steps, tmp_path):
     run = tmp_path / "run"
     name = "few_shot/sinusoid_maml.py"
@@ -160,7 +163,10 @@ def test_sinusoid_methods():
     assert [learner.evaluation_steps for learner in learners.values()] == [10, 10, 1, 10]
 
 
-@pytest.mark.parametrize(("backbone", "ending"), [("ngrams", "csv"), ("cnn", "json.gz")])
+@pytest.mark.parametrize(
+    ("backbone", "ending"),
+    [("ngrams", "csv"), pytest.param("cnn", "json.gz", marks=pytest.mark.slow)],
+)
 def test_text_recipe(backbone, ending, tmp_path):
     name, path, run = "few_shot/text_intents.py", tmp_path / f"intents.{ending}", tmp_path / "run"
     pairs = [[f"ask about topic{k} number{i}", f"class {k}"] for k in range(16) for i in range(6)]
