@@ -147,6 +147,7 @@ def test_regression_trains_alike():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_xla_compiles_the_vectorized_engine():
     def make(jit_compile):
         learner = MAML(network(), update_rule=0.1, inner_steps=2, engine="vectorized")
