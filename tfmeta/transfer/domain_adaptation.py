@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.errors import errors_as_value_errors, require
 from tfmeta.functional.discrepancy import covariance_distance, maximum_mean_discrepancy
-from tfmeta.layers import network_input, use_exact_layers
+from tfmeta.layers import network_input
 from tfmeta.layers.gradient_reversal import reversal_strength, reverse_gradient
+from tfmeta.transfer.classifier import BackboneClassifier
 
 
 def domain_pairs(
@@ -97,7 +97,7 @@ def pseudo_labels(
     return np.asarray(x)[sure], probabilities[sure].argmax(axis=-1).astype("int32")
 
 
-class DomainAdapter(keras.Model):
+class DomainAdapter(BackboneClassifier):
     """A classifier that learns from source labels while its features forget the domain.
 
     `loss = cross-entropy(source) + weight * discrepancy(source features, target features)`; a
@@ -112,27 +112,17 @@ class DomainAdapter(keras.Model):
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
-        ValueError: for an unbuilt backbone or a negative weight.
+        ValueError: for an unbuilt backbone, outputs that are not vectors, or a negative weight.
     """
 
     def __init__(
         self, backbone: keras.Model, head: int | keras.layers.Layer, *, weight: float, **kwargs: Any
     ) -> None:
-        if not isinstance(backbone, keras.Model) or not backbone.built:
-            raise ValueError(
-                f"`backbone` must be a built `keras.Model`. Received: backbone={backbone!r}."
-            )
         if weight < 0.0:
             raise ValueError(f"`weight` must not be negative. Received: weight={weight}.")
-        super().__init__(**kwargs)
-        use_exact_layers(backbone)
-        self.backbone = backbone
-        self.head = keras.layers.Dense(head, name="head") if isinstance(head, int) else head
-        if not self.head.built:
-            self.head.build(backbone.output_shape)
+        super().__init__(backbone, head, **kwargs)
         self.weight = weight
         self.discrepancy_tracker = keras.metrics.Mean(name="discrepancy")
-        self.built = True
 
     def discrepancy(self, source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """How far apart the features of the domains are; a scalar.
@@ -145,20 +135,6 @@ class DomainAdapter(keras.Model):
 
     def call(self, inputs, training=False):
         return self.head(self._features(inputs, training), training=training)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The compiled loss of the source, by default the cross-entropy of logits."""
-        if self.loss is not None:
-            return super().compute_loss(x, y, y_pred, sample_weight, training=training)
-        entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        return tf.add_n([entropy(y, y_pred, sample_weight), *self.losses])
-
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """As `keras.Model.fit`, on pairs of domains: see `domain_pairs`."""
-        # Keras warns that it does not shuffle a dataset, though nobody asked it to.
-        kwargs.setdefault("shuffle", False)
-        with errors_as_value_errors():
-            return super().fit(x, y, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -177,16 +153,10 @@ class DomainAdapter(keras.Model):
             discrepancy = self.discrepancy(source, target)
             total = loss + self.weight * discrepancy / n_replicas
         gradients = tape.gradient(total, [v.value for v in self.trainable_variables])
-        total = require(
-            tf.math.is_finite(total),
-            "The loss is not finite, and the weights are as they were before this step. Lower the "
-            "learning rate or look at the data. Received: loss",
-            [total],
-            total,
-        )
+        total = self._finite(total, gradients)
         with tf.control_dependencies([total]):
             self.optimizer.apply(gradients, self.trainable_variables)
-        self._loss_tracker.update_state(total * n_replicas, sample_weight=tf.shape(logits)[0])
+        self._track_loss(total, logits)
         self.discrepancy_tracker.update_state(discrepancy)
         return self.compute_metrics(inputs, y, logits, sample_weight)
 
@@ -200,19 +170,7 @@ class DomainAdapter(keras.Model):
         return self.backbone(network_input(self.backbone, x), training=training)
 
     def get_config(self) -> dict[str, Any]:
-        nested = {
-            name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in ("backbone", "head")
-        }
-        return {**super().get_config(), **nested, "weight": self.weight}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> DomainAdapter:
-        nested = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("backbone", "head")
-        }
-        return cls(**{**config, **nested})
+        return {**super().get_config(), "weight": self.weight}
 
 
 @keras.saving.register_keras_serializable("tfmeta")

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.errors import errors_as_value_errors, require
-from tfmeta.layers import network_input, normalize_by, use_exact_layers
+from tfmeta.layers import network_input, normalize_by
+from tfmeta.transfer.classifier import BackboneClassifier
 from tfmeta.transfer.recalibration import recalibrate
 from tfmeta.transfer.weights import layers_with_weights
 
@@ -35,7 +35,7 @@ class Stage(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("tfmeta")
-class FineTune(keras.Model):
+class FineTune(BackboneClassifier):
     """A pretrained backbone under a new head, as a classifier that trains by `fit`.
 
     Full fine-tuning, a part of it (`train=`), or gradual unfreezing in stages inside one `fit`
@@ -82,19 +82,13 @@ class FineTune(keras.Model):
         l2_sp: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        _check(backbone, rate_decay, batch_norm, l2_sp)
-        super().__init__(**kwargs)
-        use_exact_layers(backbone)
-        self.backbone = backbone
-        self.head = keras.layers.Dense(head, name="head") if isinstance(head, int) else head
-        if not self.head.built:
-            self.head.build(backbone.output_shape)
+        _check(rate_decay, batch_norm, l2_sp)
+        super().__init__(backbone, head, **kwargs)
         self.train = train
         self.stages = None if stages is None else tuple(Stage(*stage) for stage in stages)
         self.rate_decay = rate_decay
         self.batch_norm = batch_norm
         self.l2_sp = l2_sp
-        self.built = True
         self._takes_features = self._gives_features = False
         # What may train: what the user has frozen in the backbone stays frozen.
         self._candidates = tuple(self.trainable_variables)
@@ -118,11 +112,7 @@ class FineTune(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The compiled loss, by default the cross-entropy of logits, and the pull of `l2_sp`."""
-        if self.loss is None:
-            entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            loss = tf.add_n([entropy(y, y_pred, sample_weight), *self.losses])
-        else:
-            loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
         return loss + self._pull() if self.l2_sp and training else loss
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -132,31 +122,21 @@ class FineTune(keras.Model):
             outputs = self(x, training=True)
             loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
         gradients = tape.gradient(loss, [v.value for v in variables])
-        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None]
-        loss = require(
-            tf.reduce_all(tf.stack([tf.math.is_finite(loss), *finite])),
-            "The loss or its gradient is not finite, and the weights are as they were before this "
-            "step. Lower the learning rate or look at the data. Received: loss",
-            [loss],
-            loss,
-        )
+        loss = self._finite(loss, gradients)
         with tf.control_dependencies([loss]):
             self._apply(gradients, variables)
-        # The loss of one replica is already divided by the number of replicas.
-        n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._loss_tracker.update_state(loss * n_replicas, sample_weight=tf.shape(outputs)[0])
+        self._track_loss(loss, outputs)
         return self.compute_metrics(x, y, outputs, sample_weight)
 
     def _apply(self, gradients: Sequence[Any], variables: Sequence[keras.Variable]) -> None:
         """A step of the optimizer, of which slowed variables keep only their factor."""
-        factors = [self._factors[id(v)] for v in variables]
-        before = [tf.identity(v.value) for v in variables]
+        slowed = [(v, self._factors[id(v)]) for v in variables if self._factors[id(v)] != 1.0]
+        before = [tf.identity(v.value) for v, _ in slowed]
         with tf.control_dependencies(before):
             self.optimizer.apply(gradients, variables)
-        for variable, factor, old in zip(variables, factors, before, strict=True):
+        for (variable, factor), old in zip(slowed, before, strict=True):
             # The step is scaled, not the gradient, which Adam and its kin would scale back.
-            if factor != 1.0:
-                variable.assign(old + factor * (variable - old))
+            variable.assign(old + factor * (variable - old))
 
     def _pull(self) -> tf.Tensor:
         """`l2_sp / 2 * |w - w_0|^2`."""
@@ -192,8 +172,7 @@ class FineTune(keras.Model):
         self._build_optimizer()
         self.use_stage(self._stage_at(kwargs.get("initial_epoch", 0)))
         callbacks = [_NextStage(), *_as_list(kwargs.pop("callbacks", None))]
-        with errors_as_value_errors():
-            history = super().fit(x, y, epochs=epochs, callbacks=callbacks, **kwargs)
+        history = super().fit(x, y, epochs=epochs, callbacks=callbacks, **kwargs)
         if self.batch_norm == "recalibrated":
             batches = x if y is None else _batches(x, kwargs.get("batch_size"))
             recalibrate(self.backbone, batches, steps=kwargs.get("steps_per_epoch"))
@@ -228,7 +207,7 @@ class FineTune(keras.Model):
         before = self._trained
         self._train_only(self._chosen("head"))
         try:
-            with self._mode(_takes_features=True), errors_as_value_errors():
+            with self._mode(_takes_features=True):
                 return super().fit(features, y, validation_data=validation_data, **kwargs)
         finally:
             self._train_only(before)
@@ -345,27 +324,14 @@ class FineTune(keras.Model):
         self._build_optimizer()
 
     def get_config(self) -> dict[str, Any]:
-        nested = {
-            name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in ("backbone", "head")
-        }
         return {
             **super().get_config(),
-            **nested,
             "train": self.train,
             "stages": None if self.stages is None else [tuple(s) for s in self.stages],
             "rate_decay": self.rate_decay,
             "batch_norm": self.batch_norm,
             "l2_sp": self.l2_sp,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FineTune:
-        nested = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("backbone", "head")
-        }
-        return cls(**{**config, **nested})
 
 
 class _NextStage(keras.callbacks.Callback):
@@ -387,18 +353,7 @@ def _batches(x: Any, batch_size: int | None) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(x).batch(batch_size or 32)
 
 
-def _check(backbone: keras.Model, rate_decay: float, batch_norm: str, l2_sp: float) -> None:
-    if not isinstance(backbone, keras.Model) or not backbone.built:
-        raise ValueError(
-            "`backbone` must be a built `keras.Model`, for example `tfmeta.models.pretrained(...)`."
-            f" Received: backbone={backbone!r}. Give it a `keras.Input`, or call it on a batch."
-        )
-    shape = backbone.output_shape
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
-        raise ValueError(
-            "`backbone` must give features [batch, features]. Received: outputs of shape "
-            f"{shape}. End it with a pooling or flattening layer."
-        )
+def _check(rate_decay: float, batch_norm: str, l2_sp: float) -> None:
     if not 0.0 < rate_decay <= 1.0:
         raise ValueError(f"`rate_decay` must be in (0, 1]. Received: rate_decay={rate_decay}.")
     if batch_norm not in BATCH_NORMS:
