@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from tfmeta import cli
 from tfmeta.data import Examples, RandomAffine
+from tfmeta.data.episodes import prefetched
 from tfmeta.data.sampler import random_bits, random_integers
-
-_PREFETCHED = 4
 
 
 def labelled_batches(
@@ -58,8 +57,7 @@ def labelled_batches(
         x = tf.cast(x, tf.float32) / 255.0 if x.dtype == tf.uint8 else x
         return x[0], tf.gather(labels, rows[0])
 
-    dataset = tf.data.Dataset.counter().map(draw, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.prefetch(_PREFETCHED)
+    return prefetched(tf.data.Dataset.counter().map(draw, num_parallel_calls=tf.data.AUTOTUNE))
 
 
 @keras.saving.register_keras_serializable("tfmeta")
