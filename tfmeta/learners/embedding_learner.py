@@ -18,8 +18,8 @@ from tfmeta.learners.batch_step import BatchStep
 from tfmeta.learners.engines import ENGINES, default_engine
 from tfmeta.learners.episode import Episode, OuterStep, real_queries, restored_variable_scope
 from tfmeta.learners.features import OnFeatures, are_features_given, given_features
-from tfmeta.learners.one_pass import batch_step, features_of_all, support_source, takes_moments
-from tfmeta.learners.passes import Moments, network_pass, query_source
+from tfmeta.learners.one_pass import batch_step, features_of_all, takes_moments
+from tfmeta.learners.passes import Moments, network_pass, query_source, support_source
 
 _LOGGER = logging.getLogger("tfmeta")
 

@@ -10,26 +10,7 @@ import tensorflow as tf
 from tfmeta.inner_loop import folded_seeds
 from tfmeta.layers import call_with_task_axis, moving_statistics
 from tfmeta.learners.batch_step import BatchStep
-from tfmeta.learners.passes import Moments, query_source
-
-
-def support_source(statistics: str, *, training: bool) -> str:
-    """Where the pass of the support takes its statistics from.
-
-    Args:
-        statistics: `"support"`, `"transductive"` or `"running"`.
-        training: whether the pass is part of meta-training.
-
-    Returns:
-        A source for `tfmeta.layers.normalize_by`.
-
-    Example:
-        >>> support_source("running", training=False)
-        'moving'
-    """
-    if statistics == "running":
-        return "update" if training else "moving"
-    return "batch"
+from tfmeta.learners.passes import Moments, query_source, support_source
 
 
 def takes_moments(backbone: keras.Model, statistics: str, *, training: bool) -> bool:

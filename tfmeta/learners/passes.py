@@ -50,6 +50,25 @@ def network_pass(
         return stateless_call(network, x, values=pairs, training=training, read=moving)
 
 
+def support_source(statistics: str, *, training: bool) -> str:
+    """Where the pass of the support takes its statistics from.
+
+    Args:
+        statistics: `"support"`, `"transductive"` or `"running"`.
+        training: whether the pass is part of meta-training.
+
+    Returns:
+        A source for `tfmeta.layers.normalize_by`.
+
+    Example:
+        >>> support_source("running", training=False)
+        'moving'
+    """
+    if statistics == "running":
+        return "update" if training else "moving"
+    return "batch"
+
+
 def query_source(statistics: str, *, training: bool) -> str:
     """Where the query pass takes its statistics from.
 
