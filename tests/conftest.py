@@ -17,6 +17,13 @@ tf.config.set_logical_device_configuration(
 )
 
 
+@pytest.fixture(scope="session")
+def two_replicas():
+    # One for all tests: TensorFlow gives a second strategy in the same process the collective
+    # operations of the first.
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 @pytest.fixture(autouse=True)
 def same_weights_every_time():
     """Seeds what a test does not seed, so that no test depends on those before it."""

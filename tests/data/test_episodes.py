@@ -155,12 +155,11 @@ def test_a_family_of_regression_tasks_has_no_ways():
 
 
 @pytest.mark.parametrize(("n_tasks", "n_episodes"), [(4, None), (2, 12), (1, 12)])
-def test_replicas_share_the_episodes_of_a_batch(examples, n_tasks, n_episodes):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_replicas_share_the_episodes_of_a_batch(two_replicas, examples, n_tasks, n_episodes):
     dataset = episode_dataset(examples, n_tasks=n_tasks, n_episodes=n_episodes, **OPTIONS)
     seen = []
-    for inputs, _ in strategy.experimental_distribute_dataset(dataset):
-        parts = strategy.experimental_local_results(inputs["episode"])
+    for inputs, _ in two_replicas.experimental_distribute_dataset(dataset):
+        parts = two_replicas.experimental_local_results(inputs["episode"])
         assert n_tasks == 1 or [len(part) for part in parts] == [n_tasks // 2] * 2
         seen += np.concatenate(parts).tolist()
         if len(seen) == 12:

@@ -1,6 +1,5 @@
 """Two logical CPU replicas give the weights of one, or a clear error."""
 
-import functools
 import pathlib
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import tensorflow as tf
 from tfmeta.learners import MAML, PrototypicalNetwork
 
 N_TASKS, N_STEPS = 4, 3
-REPLICAS = ["CPU:0", "CPU:1"]
 
 
 def layers(*head):
@@ -61,15 +59,8 @@ def compiled(make, optimizer=None, **options):
     return learner
 
 
-@functools.cache
-def strategy():
-    # One for all tests: TensorFlow gives a second one in the same process the collective
-    # operations of the first.
-    return tf.distribute.MirroredStrategy(REPLICAS)
-
-
-def on_two(make, optimizer=None, **options):
-    with strategy().scope():
+def on(strategy, make, optimizer=None, **options):
+    with strategy.scope():
         optimizer = optimizer() if optimizer else keras.optimizers.SGD(0.1)
         return compiled(make, optimizer, **options)
 
@@ -85,8 +76,8 @@ KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LE
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_replicas_equal_one(kind, tmp_path):
-    one, two = compiled(LEARNERS[kind]), on_two(LEARNERS[kind])
+def test_two_replicas_equal_one(two_replicas, kind, tmp_path):
+    one, two = compiled(LEARNERS[kind]), on(two_replicas, LEARNERS[kind])
     before = one.get_weights()
     histories = [m.fit(dataset(), epochs=2, verbose=0).history for m in (one, two)]
     for name in histories[0]:
@@ -115,8 +106,8 @@ def test_two_replicas_equal_one(kind, tmp_path):
         {"gradient_accumulation_steps": 2},
     ],
 )
-def test_an_optimizer_that_keras_gets_wrong_on_replicas_is_refused(options):
-    learner = on_two(prototypes, lambda: keras.optimizers.SGD(0.1, **options))
+def test_an_optimizer_that_keras_gets_wrong_on_replicas_is_refused(two_replicas, options):
+    learner = on(two_replicas, prototypes, lambda: keras.optimizers.SGD(0.1, **options))
     (name,) = options
     with pytest.raises(ValueError, match=rf"must neither clip.*Received: {{'{name}'.*2 replicas"):
         learner.fit(dataset(), verbose=0)
@@ -127,8 +118,8 @@ def test_on_one_replica_it_is_taken():
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "predict", "validation"])
-def test_tasks_that_the_replicas_cannot_share(way):
-    learner = on_two(prototypes)
+def test_tasks_that_the_replicas_cannot_share(two_replicas, way):
+    learner = on(two_replicas, prototypes)
     uneven = dataset(n_tasks=3, drop_remainder=True)
     with pytest.raises(ValueError, match=r"`n_tasks` must be a multiple .*\(2\).* n_tasks=3"):
         if way == "validation":
@@ -137,26 +128,26 @@ def test_tasks_that_the_replicas_cannot_share(way):
             getattr(learner, way)(uneven, verbose=0)
 
 
-def test_arrays_that_the_replicas_cannot_share():
+def test_arrays_that_the_replicas_cannot_share(two_replicas):
     with pytest.raises(ValueError, match="Received: n_tasks=3"):
-        on_two(prototypes).fit(*episodes(), batch_size=3, verbose=0)
+        on(two_replicas, prototypes).fit(*episodes(), batch_size=3, verbose=0)
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "predict"])
-def test_several_steps_per_execution_are_refused(way):
-    learner = on_two(prototypes, steps_per_execution=2)
+def test_several_steps_per_execution_are_refused(two_replicas, way):
+    learner = on(two_replicas, prototypes, steps_per_execution=2)
     with pytest.raises(ValueError, match=r"one step at a time\. Received: steps_per_execution=2"):
         getattr(learner, way)(dataset(), verbose=0)
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate"])
-def test_a_last_batch_that_the_replicas_cannot_share(way):
-    learner = on_two(prototypes)
+def test_a_last_batch_that_the_replicas_cannot_share(two_replicas, way):
+    learner = on(two_replicas, prototypes)
     with pytest.raises(ValueError, match=r"drop_remainder=True.*Received: n_tasks = 3$"):
         getattr(learner, way)(dataset().unbatch().take(N_TASKS + 3).batch(N_TASKS), verbose=0)
 
 
-def test_an_error_in_an_episode_leaves_strategies_usable():
+def test_an_error_in_an_episode_leaves_strategies_usable(two_replicas):
     inputs, _ = episodes()
     with pytest.raises(ValueError, match="Use `MAML` for regression"):
         compiled(prototypes).fit(
@@ -164,7 +155,7 @@ def test_an_error_in_an_episode_leaves_strategies_usable():
             np.zeros((12, 5, 3), "float32"),
             verbose=0,
         )
-    with strategy().scope():
+    with two_replicas.scope():
         pass
 
 
@@ -177,7 +168,8 @@ inputs["query_x"][2 * N_TASKS - 1, 0, 0] = np.nan
 data = tf.data.Dataset.from_tensor_slices((inputs, query_y)).batch(N_TASKS)
 wanted = compiled(LEARNERS["maml_running"])
 wanted.fit(dataset().take(1), verbose=0)
-stopped = on_two(LEARNERS["maml_running"])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+stopped = on(strategy, LEARNERS["maml_running"])
 with pytest.raises(ValueError, match="not finite.* episodes.*107"):
     stopped.fit(data, verbose=0)
 for values, good in zip(copies(stopped), wanted.get_weights(), strict=True):

@@ -180,10 +180,9 @@ def test_raw_pictures_are_scaled():
     np.testing.assert_allclose(model(pictures), model(pictures / np.float32(255)), rtol=1e-5)
 
 
-def test_two_replicas_are_one():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_two_replicas_are_one(two_replicas):
     one = make("sgd", rate_decay=0.5)
-    with strategy.scope():
+    with two_replicas.scope():
         two = make("sgd", rate_decay=0.5)
     for model in (one, two):
         fit(model, epochs=2)
