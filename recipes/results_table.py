@@ -5,6 +5,7 @@
 Nothing in the table is typed by hand; a test says when it is stale.
 """
 
+import itertools
 import json
 import pathlib
 
@@ -88,10 +89,24 @@ def comparison(record):
     return f"{title}\n\n{markdown(columns, compared(record))}"
 
 
-def figures(record):
-    """One row for each figure of a benchmark."""
-    for name, value in record["figures"].items():
-        yield name.replace("_", " "), str(value), record["device"], f"`{record['command']}`"
+def benchmark(records):
+    """The table of one benchmark, a column for each of its runs, under their commands."""
+    numbers = [str(k) for k in range(1, 1 + len(records))]
+    runs = zip(numbers, records, strict=True)
+    commands = "\n".join(f"{k}. {r['device']}: `{r['command']}`" for k, r in runs)
+    names = dict.fromkeys(name for r in records for name in r["figures"])
+    cells = (
+        (name.replace("_", " "), *(str(r["figures"].get(name, "–")) for r in records))
+        for name in names
+    )
+    script = records[0]["command"].split()[1].removeprefix("recipes/")
+    return f"**{script}**\n\n{commands}\n\n{markdown(('figure', *numbers), cells)}"
+
+
+def growth(record):
+    """The table of a benchmark that has one already, under its command."""
+    table = record["table"]
+    return f"{record['device']}: `{record['command']}`\n\n{markdown(table['columns'], table['rows'])}"
 
 
 def markdown(columns, cells):
@@ -105,10 +120,14 @@ def tables():
     records = [json.loads(p.read_text("utf8")) for p in sorted(FOLDER.glob("results/*.json"))]
     papers = json.loads((FOLDER / "published.json").read_text("utf8"))
     results = markdown(COLUMNS, rows([r for r in records if "results" in r], papers))
-    benchmarks = [row for r in records if "figures" in r for row in figures(r)]
-    benchmarks = markdown(("benchmark", "figure", "device", "command"), benchmarks)
     comparisons = [comparison(r) for r in records if "comparison" in r]
-    return "\n\n".join([results, *comparisons, benchmarks])
+    measured = [r for r in records if "figures" in r]
+    benchmarks = [
+        benchmark(list(runs))
+        for _, runs in itertools.groupby(measured, lambda r: r["command"].split()[1])
+    ]
+    growths = [growth(r) for r in records if "table" in r]
+    return "\n\n".join([results, *comparisons, *benchmarks, *growths])
 
 
 def page():

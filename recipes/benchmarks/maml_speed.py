@@ -5,7 +5,8 @@
 Both take turns, each in a process of its own: PyTorch in one process with all cores, and in two
 processes of one thread each. The network (exact batch statistics everywhere), the tasks' sizes, the
 inner rate and Adam outside are the same; the pictures are random. Without `--torch-python` only
-tfmeta is measured. `--sweep` shows how time and memory grow with tasks, inner steps and filters.
+tfmeta is measured. `--sweep` shows instead how time and memory grow with tasks, inner steps and
+filters.
 Needs Linux, for the peak memory.
 """
 
@@ -64,7 +65,7 @@ def arguments_parser():
     add("--n-steps", type=int, default=7, help="outer steps of one measurement")
     add("--rounds", type=int, default=5, help="turns of each side")
     add("--torch-python", default=None, metavar="PATH", help="a Python that has PyTorch")
-    add("--sweep", action="store_true", help="also a table over tasks, inner steps and filters")
+    add("--sweep", action="store_true", help="only a table over tasks, inner steps, filters")
     add("--matrix-size", type=int, default=2048, help="of the matrix product to compare with")
     add("--record", default=None, help="also write the figures to this JSON file")
     add("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -227,19 +228,17 @@ def summary(rounds, options):
 
 
 def sweep(options):
-    """Tasks per second, seconds of a step and memory while one size changes; prints a table."""
-    figures = {}
-    print(f"{'':>16} {'tasks/s':>8} {'s/step':>8} {'MB':>8}")
+    """Tasks per second, seconds of a step and memory while one size changes."""
+    rows = []
     for name, values in SWEEP.items():
         for value in values:
             varied = argparse.Namespace(**{**vars(options), name: value})
             outcome = run_tfmeta(varied)
             rate, memory = outcome["tasks_per_second"], outcome["peak_memory_mb"]
-            seconds = varied.n_tasks / rate
-            print(f"{f'{name}={value}':>16} {rate:8.1f} {seconds:8.3f} {memory:8.0f}", flush=True)
-            text = f"{rate:.1f} tasks/s, {seconds:.3f} s a step, {memory:.0f} MB"
-            figures[f"{name}={value}"] = text
-    return figures
+            row = (f"{name}={value}", f"{rate:.1f}", f"{varied.n_tasks / rate:.3f}", f"{memory:.0f}")
+            print("{:>16} {:>8} tasks/s {:>8} s a step {:>6} MB".format(*row), flush=True)
+            rows.append(row)
+    return {"columns": ("size", "tasks per second", "seconds a step", "peak MB"), "rows": rows}
 
 
 def main(arguments=None):
@@ -249,16 +248,17 @@ def main(arguments=None):
         figures = measure(options)
         print(json.dumps(figures))
         return figures
-    if not options.torch_python:
-        print("tfmeta alone, without ratios: `--torch-python PATH` compares with PyTorch.")
-    figures = summary([run_all(options) for _ in range(options.rounds)], options)
     if options.sweep:
-        figures.update(sweep(options))
-    print(json.dumps(figures, indent=1))
+        outcome = {"table": sweep(options)}
+    else:
+        if not options.torch_python:
+            print("tfmeta alone, without ratios: `--torch-python PATH` compares with PyTorch.")
+        outcome = {"figures": summary([run_all(options) for _ in range(options.rounds)], options)}
+        print(json.dumps(outcome["figures"], indent=1))
     if options.record:
-        record = {"command": command_of(options), "figures": figures, **runs.circumstances()}
+        record = {"command": command_of(options), **outcome, **runs.circumstances()}
         runs.write_record(record, options.record)
-    return figures
+    return outcome
 
 
 if __name__ == "__main__":

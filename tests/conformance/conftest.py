@@ -52,6 +52,7 @@ LEARNERS = {
     "maml_plus_plus": lambda: maml(
         order="anneal", anneal_steps=3, multi_step_loss=6, update_rule=LayerStepRates(0.1)
     ),
+    "maml_in_parts": lambda: maml(engine="vectorized", tasks_at_once=2, checkpoint_inner=True),
     "maml_prototypes": lambda: maml(head_init="prototypes", update_rule=0.02),
     "maml_reptile": lambda: maml(Reptile),
     "maml_implicit_running": lambda: maml(ImplicitMAML, statistics="running", adapt="head"),

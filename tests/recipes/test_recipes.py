@@ -220,7 +220,7 @@ def test_episodes_benchmark():
 
 def test_speed_benchmark(tmp_path):
     name, record = "benchmarks/maml_speed.py", tmp_path / "record.json"
-    figures = load(name).main([*TINY[name].split(), "--record", str(record)])
+    figures = load(name).main([*TINY[name].split(), "--record", str(record)])["figures"]
     assert figures["tasks_per_second"] > 0
     assert 0 < figures["seconds_to_the_first_step"] < 120
     assert figures["fit_in_per_cent_of_the_bare_step"] > 0
@@ -228,7 +228,7 @@ def test_speed_benchmark(tmp_path):
     assert json.loads(record.read_text())["figures"] == figures
 
 
-def test_speed_benchmark_beside_torch(monkeypatch, capsys):
+def test_speed_benchmark_beside_torch(monkeypatch, capsys, tmp_path):
     module, rates = load("benchmarks/maml_speed.py"), {"tfmeta": 40.0, "one": 10.0, "two": 20.0}
     started = []
 
@@ -240,7 +240,10 @@ def test_speed_benchmark_beside_torch(monkeypatch, capsys):
 
     monkeypatch.setattr(module, "run", run)
     monkeypatch.setattr(module, "SWEEP", {"filters": (3, 5)})
-    figures = module.main(["--rounds=2", "--torch-python=other", "--sweep", "--filters=4"])
+    common = ["--rounds=2", "--torch-python=other", "--filters=4"]
+    figures = module.main(common)["figures"]
+    record = tmp_path / "record.json"
+    grown = module.main([*common, "--sweep", f"--record={record}"])["table"]
     assert [(side, python == "other", filters) for side, python, filters in started] == [
         *[("tfmeta", False, 4), ("one", True, 4), ("two", True, 4)] * 2,
         ("tfmeta", False, 3),
@@ -248,8 +251,10 @@ def test_speed_benchmark_beside_torch(monkeypatch, capsys):
     ]
     assert figures["ratio_to_torch"] == 4.0
     assert figures["ratio_to_torch_2_processes"] == 2.0
-    assert figures["filters=5"] == "40.0 tasks/s, 0.400 s a step, 1 MB"
+    assert grown["rows"][1] == ("filters=5", "40.0", "0.400", "1")
     assert "filters=3" in capsys.readouterr().out
+    text = load("results_table.py").growth(json.loads(record.read_text()))
+    assert "| filters=5 | 40.0 | 0.400 | 1 |" in text
 
 
 def test_counted_operations_of_a_task():
