@@ -9,6 +9,7 @@ from tfmeta.data.examples import Examples
 from tfmeta.data.frozen import freeze_episodes, load_episodes
 from tfmeta.data.glyphs import glyphs, register_glyphs
 from tfmeta.data.hashing import episode_hash
+from tfmeta.data.held_out import split_examples
 from tfmeta.data.npz import from_npz
 from tfmeta.data.sinusoids import sinusoids
 from tfmeta.data.splits import check_disjoint, load_split, split_classes
@@ -38,4 +39,5 @@ __all__ = [
     "register_glyphs",
     "sinusoids",
     "split_classes",
+    "split_examples",
 ]

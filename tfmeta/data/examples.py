@@ -165,6 +165,29 @@ class Examples:
             turns=None if self.turns is None else self.turns[chosen],
         )
 
+    def take(self, rows: np.ndarray | Sequence[int]) -> Examples:
+        """Examples of some rows, with the classes as they are.
+
+        Args:
+            rows: Row numbers; every class must have one.
+
+        Returns:
+            New examples, in the order of `rows`.
+
+        Raises:
+            ValueError: a class is left without an example.
+        """
+        rows = np.asarray(rows, np.int64)
+        return Examples(
+            self.x[rows],
+            self.y[rows],
+            class_names=self.class_names,
+            groups=self.groups,
+            image_size=self.image_size,
+            channels=self.channels,
+            turns=None if self.turns is None else self.turns[rows],
+        )
+
     def rotate(self) -> Examples:
         """Examples with four times the classes: each also turned by 90, 180 and 270 degrees.
 
