@@ -126,6 +126,27 @@ def test_the_round_trip_goes_on(learner, tmp_path):
     assert histories[0] == histories[1]
 
 
+def test_two_replicas_are_one(two_replicas):
+    source_x, source_y, target_x, _ = domains(16)
+    pairs = domain_pairs(source_x, source_y, target_x, batch_size=16)
+    pairs = tf.data.Dataset.from_tensors(next(iter(pairs))).repeat()
+
+    def fitted():
+        keras.utils.set_random_seed(0)
+        # The domain loss is a mean over examples; the other discrepancies are of whole batches.
+        model = DANN(keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)]), 2, steps=3)
+        model.compile("sgd", metrics=["accuracy"])
+        return model
+
+    one = fitted()
+    with two_replicas.scope():
+        two = fitted()
+    for model in (one, two):
+        model.fit(pairs, steps_per_epoch=3, verbose=0)
+    for a, b in zip(two.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
 def test_bad_input():
     source_x, source_y, target_x, _ = domains(8)
     with pytest.raises(ValueError, match="8 of the source and 0 of the target"):

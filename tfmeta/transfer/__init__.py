@@ -12,10 +12,11 @@ from tfmeta.transfer.domain_adaptation import (
     DAN,
     DANN,
     DeepCORAL,
-    domain_pairs,
     pseudo_labels,
 )
+from tfmeta.transfer.domain_batches import domain_pairs, joint_batches
 from tfmeta.transfer.fine_tune import FineTune, Stage
+from tfmeta.transfer.joint import JointTransfer
 from tfmeta.transfer.recalibration import recalibrate
 from tfmeta.transfer.weights import CopiedWeights, copy_weights, layer_weights, read_h5
 
@@ -25,11 +26,13 @@ __all__ = [
     "CopiedWeights",
     "DeepCORAL",
     "FineTune",
+    "JointTransfer",
     "Stage",
     "adapters_of",
     "add_adapters",
     "copy_weights",
     "domain_pairs",
+    "joint_batches",
     "layer_weights",
     "load_delta",
     "merge_adapters",

@@ -40,7 +40,8 @@ class BackboneClassifier(keras.Model):
         """The compiled loss, by default the cross-entropy of logits."""
         if self.loss is not None:
             return super().compute_loss(x, y, y_pred, sample_weight, training=training)
-        entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        dtype = self.variable_dtype
+        entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype)
         added = [self._aggregate_additional_loss(loss) for loss in self.losses]
         return tf.add_n([entropy(y, y_pred, sample_weight), *added])
 

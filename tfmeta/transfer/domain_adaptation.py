@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,60 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.functional.discrepancy import covariance_distance, maximum_mean_discrepancy
-from tfmeta.layers import network_input
 from tfmeta.layers.gradient_reversal import reversal_strength, reverse_gradient
-from tfmeta.transfer.classifier import BackboneClassifier
-
-
-def domain_pairs(
-    source_x: Any, source_y: Any, target_x: Any, *, batch_size: int = 64, seed: int = 0
-) -> tf.data.Dataset:
-    """Infinite batches of labelled source and unlabelled target examples, as many of each.
-
-    Args:
-        source_x: `[n, ...]`.
-        source_y: `[n]` class numbers.
-        target_x: `[m, ...]`.
-        batch_size: examples of each domain in a batch.
-        seed: of the order, drawn anew for every pass.
-
-    Returns:
-        A dataset of `({"source_x": ..., "target_x": ...}, source_y)`, as the learners of this
-        module take it; give `fit` its `steps_per_epoch`.
-
-    Raises:
-        ValueError: for an empty domain, or labels and examples that differ in number.
-
-    Example:
-        >>> pairs = domain_pairs(np.zeros((5, 2)), np.arange(5), np.ones((3, 2)), batch_size=4)
-        >>> inputs, y = next(iter(pairs))
-        >>> inputs["target_x"].shape, y.shape
-        (TensorShape([4, 2]), TensorShape([4]))
-    """
-    source_x, source_y, target_x = (np.asarray(a) for a in (source_x, source_y, target_x))
-    if not (len(source_x) and len(target_x)):
-        raise ValueError(
-            "Both domains must have examples. Received: "
-            f"{len(source_x)} of the source and {len(target_x)} of the target."
-        )
-    if len(source_x) != len(source_y):
-        raise ValueError(
-            "`source_y` must have one label for each source example. Received: "
-            f"{len(source_y)} labels for {len(source_x)} examples."
-        )
-    if source_x.shape[1:] != target_x.shape[1:]:
-        raise ValueError(
-            "Both domains must have examples of one shape. Received: "
-            f"{source_x.shape[1:]} and {target_x.shape[1:]}. Resize one of them."
-        )
-
-    def endless(*arrays: np.ndarray, offset: int) -> tf.data.Dataset:
-        dataset = tf.data.Dataset.from_tensor_slices(arrays)
-        dataset = dataset.shuffle(len(arrays[0]), seed=2 * seed + offset)
-        return dataset.repeat().batch(batch_size, drop_remainder=True)
-
-    pairs = tf.data.Dataset.zip(endless(source_x, source_y, offset=0), endless(target_x, offset=1))
-    return pairs.map(lambda s, t: ({"source_x": s[0], "target_x": t[0]}, s[1])).prefetch(2)
+from tfmeta.transfer.two_domains import TwoDomainClassifier
 
 
 def pseudo_labels(
@@ -97,7 +44,7 @@ def pseudo_labels(
     return np.asarray(x)[sure], probabilities[sure].argmax(axis=-1).astype("int32")
 
 
-class DomainAdapter(BackboneClassifier):
+class DomainAdapter(TwoDomainClassifier):
     """A classifier that learns from source labels while its features forget the domain.
 
     `loss = cross-entropy(source) + weight * discrepancy(source features, target features)`; a
@@ -114,6 +61,8 @@ class DomainAdapter(BackboneClassifier):
     Raises:
         ValueError: for an unbuilt backbone, outputs that are not vectors, or a negative weight.
     """
+
+    training_logs = ("discrepancy",)
 
     def __init__(
         self, backbone: keras.Model, head: int | keras.layers.Layer, *, weight: float, **kwargs: Any
@@ -133,17 +82,8 @@ class DomainAdapter(BackboneClassifier):
         """
         raise NotImplementedError
 
-    def call(self, inputs, training=False):
-        return self.head(self._features(inputs, training), training=training)
-
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        inputs, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if not isinstance(inputs, Mapping) or set(inputs) != {"source_x", "target_x"}:
-            raise ValueError(
-                "`fit` takes batches ({'source_x', 'target_x'}, source_y). Received: "
-                f"{sorted(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__}. "
-                "Make them with `tfmeta.transfer.domain_pairs`."
-            )
+        inputs, y, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
             source = self._features(inputs["source_x"], True)
             target = self._features(inputs["target_x"], True)
@@ -153,21 +93,10 @@ class DomainAdapter(BackboneClassifier):
             discrepancy = self.discrepancy(source, target)
             total = loss + self.weight * discrepancy / n_replicas
         gradients = tape.gradient(total, [v.value for v in self.trainable_variables])
-        total = self._finite(total, gradients)
-        with tf.control_dependencies([total]):
-            self.optimizer.apply(gradients, self.trainable_variables)
+        total = self._apply(total, gradients, self.trainable_variables)
         self._track_loss(total, logits)
         self.discrepancy_tracker.update_state(discrepancy)
         return self.compute_metrics(inputs, y, logits, sample_weight)
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        logs = super().test_step(data)
-        # Of training only.
-        del logs[self.discrepancy_tracker.name]
-        return logs
-
-    def _features(self, x: tf.Tensor, training: bool) -> tf.Tensor:
-        return self.backbone(network_input(self.backbone, x), training=training)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weight": self.weight}
