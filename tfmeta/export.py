@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from typing import Any
 
 import keras
@@ -16,11 +15,11 @@ from tfmeta.errors import require
 from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.rejection import UNKNOWN, classified
+from tfmeta.saved_models import check_repeated, written_whole
 
 TASKS = ("classification", "regression")
 # The class name of a query that is of no class of the support.
 UNKNOWN_NAME = "unknown"
-_PARITY = 1e-5
 
 
 def export_learner(
@@ -79,21 +78,12 @@ def export_learner(
     path = os.fspath(path)
     if not isinstance(learner, EpisodicLearner):
         raise ValueError(f"`learner` must be a tfmeta learner. Received: learner={learner!r}")
-    _check_path(path, overwrite)
     task = _task(learner) if task is None else task
     checks.check_choice("task", task, TASKS)
-    served = _ServedLearner(learner, task, dtype or _example_dtype(learner))
-    parent = os.path.dirname(os.path.abspath(path))
-    os.makedirs(parent, exist_ok=True)
-    # Written beside the target and moved there once it is known to be good: an interrupted or
-    # wrong export leaves nothing behind.
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".export-") as folder:
-        written = os.path.join(folder, "model")
-        served.write(written)
-        served.check_parity(written)
-        if os.path.exists(path):
-            os.rename(path, os.path.join(folder, "previous"))
-        os.rename(written, path)
+    with written_whole(path, overwrite=overwrite) as folder:
+        served = _ServedLearner(learner, task, dtype or _example_dtype(learner))
+        served.write(folder)
+        served.check_parity(folder)
     return path
 
 
@@ -211,14 +201,8 @@ class _ServedLearner:
         key = "logits" if self.is_classifier else "values"
         at_once = served["adapt_and_predict"](query_x=query_x, **given)[key]
         in_two = served["predict"](query_x=query_x, **served["adapt"](**given))[key]
-        scale = max(1.0, float(np.max(np.abs(wanted))))
-        error = max(float(np.max(np.abs(wanted - got))) for got in (at_once, in_two)) / scale
-        if not error <= _PARITY:
-            raise ValueError(
-                f"The exported model must repeat the learner's outputs to {_PARITY}. Received: a "
-                f"difference of {error:.1e}. Nothing was written. A layer whose outputs change "
-                "from call to call is the usual cause."
-            )
+        for got in (at_once, in_two):
+            check_repeated(wanted, got, what="learner")
 
     def _nested(self, state: dict[str, tf.Tensor]) -> Any:
         tensors = [state[name] for name in self.state_specs]
@@ -302,17 +286,6 @@ class _ServedLearner:
             "example_shape": list(self.learner.example_shape),
             "example_dtype": self.x_dtype,
         }
-
-
-def _check_path(path: str, overwrite: bool) -> None:
-    if not os.path.exists(path):
-        return
-    is_model = os.path.isfile(os.path.join(path, "saved_model.pb"))
-    if not (overwrite and is_model):
-        raise ValueError(
-            "`path` must not exist, or be a SavedModel that `overwrite=True` lets go. "
-            f"Received: path={path!r}, overwrite={overwrite}. Choose another folder."
-        )
 
 
 def _task(learner: EpisodicLearner) -> str:

@@ -35,6 +35,7 @@ TINY = {
     "benchmarks/prototypical_speed.py": None,  # in test_metric_recipes.py
     "benchmarks/prototypical_torch_loop.py": None,  # needs PyTorch
     "benchmarks/side_by_side.py": None,  # run by the two above
+    "transfer/self_supervised.py": None,  # in test_self_supervised_recipe.py
     "results_table.py": None,
 }
 

@@ -21,11 +21,18 @@ from tfmeta.functional.calibration import (
 )
 from tfmeta.functional.character_ngrams import character_ngrams
 from tfmeta.functional.conjugate_gradient import conjugate_gradient
+from tfmeta.functional.contrastive import nt_xent, view_logits
 from tfmeta.functional.distances import (
     DISTANCES,
     cosine_distance,
     diagonal_mahalanobis,
     squared_euclidean,
+)
+from tfmeta.functional.ensembles import (
+    accuracy_weights,
+    mixture_log_probabilities,
+    pseudo_likelihood_weights,
+    support_folds,
 )
 from tfmeta.functional.losses import (
     accuracy,
@@ -57,6 +64,7 @@ __all__ = [
     "KNOWN_SCORES",
     "absolute_differences",
     "accuracy",
+    "accuracy_weights",
     "attention_log_probabilities",
     "auroc",
     "balanced_mean",
@@ -82,19 +90,24 @@ __all__ = [
     "max_probability",
     "mean_squared_error",
     "merged_means",
+    "mixture_log_probabilities",
     "multi_step_weights",
     "negative_log_likelihood",
+    "nt_xent",
     "pair_cross_entropy",
     "prototype_classifier",
+    "pseudo_likelihood_weights",
     "ridge_regression",
     "same_class",
     "scaled_dot_product_attention",
     "soft_kmeans_step",
     "squared_euclidean",
+    "support_folds",
     "svm_dual",
     "svm_dual_objective",
     "tim_logits",
     "tim_loss",
     "tim_weights",
     "triplet_loss",
+    "view_logits",
 ]

@@ -3,6 +3,7 @@
 from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.baseline_plus_plus import BaselinePlusPlus
 from tfmeta.learners.embedding_learner import EmbeddedSupport, EmbeddingLearner
+from tfmeta.learners.ensemble import EnsembleLearner, EnsembleState
 from tfmeta.learners.feat import FEAT, AdaptedPrototypes
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.implicit_maml import ImplicitMAML
@@ -27,6 +28,8 @@ __all__ = [
     "BaselinePlusPlus",
     "EmbeddedSupport",
     "EmbeddingLearner",
+    "EnsembleLearner",
+    "EnsembleState",
     "EpisodicLearner",
     "GradientLearner",
     "ImplicitMAML",

@@ -136,8 +136,11 @@ def merge_adapters(model: keras.Model) -> keras.Model:
     def unwrap(layer: keras.layers.Layer) -> keras.layers.Layer:
         is_adapter = isinstance(layer, Adapter)
         plain = layer.layer if is_adapter else layer
-        copy = type(plain).from_config({**plain.get_config(), "trainable": True})
-        copies.append((copy, layer.merged_weights() if is_adapter else plain.get_weights()))
+        copy = type(plain).from_config(plain.get_config())
+        # A functional model has operations too (`keras.ops`), which have no weights.
+        if isinstance(plain, keras.layers.Layer):
+            copy.trainable = True
+            copies.append((copy, layer.merged_weights() if is_adapter else plain.get_weights()))
         return copy
 
     merged = keras.models.clone_model(model, clone_function=unwrap, recursive=True)

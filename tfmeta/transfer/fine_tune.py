@@ -14,7 +14,9 @@ import tensorflow as tf
 
 from tfmeta.layers import network_input, normalize_by
 from tfmeta.transfer.classifier import BackboneClassifier
+from tfmeta.transfer.labels import check_labels
 from tfmeta.transfer.recalibration import recalibrate
+from tfmeta.transfer.trained_layers import layers_say_what_trains
 from tfmeta.transfer.weights import layers_with_weights
 
 BATCH_NORMS = ("frozen", "batch", "recalibrated")
@@ -159,8 +161,9 @@ class FineTune(BackboneClassifier):
             The history.
 
         Raises:
-            ValueError: for fewer epochs than the stages before the last one take, or a loss that
-                is not finite; the weights are then those of the last good step.
+            ValueError: for fewer epochs than the stages before the last one take, a class of the
+                head without examples (where `y` is given), or a loss that is not finite; the
+                weights are then those of the last good step.
         """
         lengths = [stage.epochs for stage in self.stages or (Stage(self.train, 1),)]
         epochs = sum(lengths) if epochs is None else epochs
@@ -169,6 +172,7 @@ class FineTune(BackboneClassifier):
                 f"`epochs` must reach the last stage, which begins after {sum(lengths[:-1])}. "
                 f"Received: epochs={epochs}. Raise `epochs` or shorten the stages."
             )
+        self._check_labels(y)
         self._build_optimizer()
         self.use_stage(self._stage_at(kwargs.get("initial_epoch", 0)))
         callbacks = [_NextStage(), *_as_list(kwargs.pop("callbacks", None))]
@@ -199,6 +203,7 @@ class FineTune(BackboneClassifier):
             >>> history = model.fit_on_features(
             ...     np.ones((6, 2)), np.array([0, 1, 2] * 2), epochs=5, verbose=0)
         """
+        self._check_labels(y)
         batch_size = {"batch_size": kwargs.get("batch_size")}
         if validation_data is not None:
             validation_data = (self.features(validation_data[0], **batch_size), validation_data[1])
@@ -224,6 +229,21 @@ class FineTune(BackboneClassifier):
         """
         with self._mode(_gives_features=True):
             return self.predict(x, **{"verbose": 0, **kwargs})
+
+    def summary(self, **kwargs: Any) -> None:
+        """Prints Keras' summary, with what trains in the stage that is on, layer by layer.
+
+        Args:
+            **kwargs: arguments of `keras.Model.summary`; lines are 80 characters long, because
+                Keras cuts what a terminal has no room for, the last column first.
+
+        Example:
+            >>> layers = [keras.Input((2,)), keras.layers.Dense(4, name="body")]
+            >>> FineTune(keras.Sequential(layers), 3, train="head").summary()
+        """
+        with layers_say_what_trains(self):
+            shown = {"line_length": 80, "expand_nested": True, "show_trainable": True}
+            super().summary(**{**shown, **kwargs})
 
     def use_stage(self, number: int) -> None:
         """Freezes all but what trains in a stage.
@@ -283,6 +303,11 @@ class FineTune(BackboneClassifier):
             )
 
     # ----- parts ----------------------------------------------------------------------------
+
+    def _check_labels(self, y: Any) -> None:
+        is_sparse = isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy)
+        if y is not None and (self.loss is None or is_sparse):
+            check_labels(y, self.head.compute_output_shape(self.backbone.output_shape)[-1])
 
     def _rate_factors(self) -> dict[int, float]:
         """The factor of every variable that may train, by its id."""

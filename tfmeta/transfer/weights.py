@@ -163,7 +163,8 @@ def read_h5(path: str | os.PathLike[str]) -> LayerWeights:
             group = file.get("model_weights", file)
             names = group.attrs.get("layer_names")
             layers = _saved_by_keras_3(group) if names is None else _saved_before(group, names)
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:
+        # A file that is cut cannot be opened; one that is damaged inside fails as it is read.
         raise ValueError(
             f"A weights file must be in the HDF5 format. Received: {path!r}, which cannot be read "
             f"({error}). Fetch the file again."
