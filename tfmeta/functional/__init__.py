@@ -34,6 +34,7 @@ from tfmeta.functional.ensembles import (
     pseudo_likelihood_weights,
     support_folds,
 )
+from tfmeta.functional.logistic_regression import linear_probe, logistic_regression
 from tfmeta.functional.losses import (
     accuracy,
     cross_entropy,
@@ -54,10 +55,12 @@ from tfmeta.functional.pair_losses import (
     triplet_loss,
 )
 from tfmeta.functional.prototypes import class_means, merged_means, prototype_classifier
+from tfmeta.functional.rank_correlation import kendall, spearman
 from tfmeta.functional.ridge import ridge_regression
 from tfmeta.functional.soft_kmeans import soft_kmeans_step
 from tfmeta.functional.svm import svm_dual, svm_dual_objective
 from tfmeta.functional.tim import tim_logits, tim_loss, tim_weights
+from tfmeta.functional.transferability import h_score, log_me
 
 __all__ = [
     "DISTANCES",
@@ -84,8 +87,13 @@ __all__ = [
     "exact_moments",
     "expected_calibration_error",
     "fused_batch_norm",
+    "h_score",
     "has_batch_norm_kernel",
     "is_classification",
+    "kendall",
+    "linear_probe",
+    "log_me",
+    "logistic_regression",
     "max_logit",
     "max_probability",
     "mean_squared_error",
@@ -101,6 +109,7 @@ __all__ = [
     "same_class",
     "scaled_dot_product_attention",
     "soft_kmeans_step",
+    "spearman",
     "squared_euclidean",
     "support_folds",
     "svm_dual",

@@ -40,15 +40,31 @@ def logistic_regression(
     ratio = tf.sqrt(curvature / l2)
     momentum = (ratio - 1.0) / (ratio + 1.0)
 
+    weights = _descend(x1, targets, pull, curvature, momentum, tf.constant(steps))
+    return weights[:-1], weights[-1]
+
+
+# Compiled, since step by step the calls from Python would take most of the time.
+@tf.function(autograph=False, reduce_retracing=True)
+def _descend(
+    x1: tf.Tensor,
+    targets: tf.Tensor,
+    pull: tf.Tensor,
+    curvature: tf.Tensor,
+    momentum: tf.Tensor,
+    steps: tf.Tensor,
+) -> tf.Tensor:
+    """Weights `[d + 1, n_classes]` after so many accelerated steps from zero."""
+    n = tf.cast(tf.shape(x1)[0], x1.dtype)
+
     def step(i: tf.Tensor, weights: tf.Tensor, before: tf.Tensor) -> tuple[tf.Tensor, ...]:
         ahead = weights + momentum * (weights - before)
         error = (tf.nn.softmax(tf.matmul(x1, ahead)) - targets) / n
         gradient = tf.matmul(x1, error, transpose_a=True) + pull * ahead
         return i + 1, ahead - gradient / curvature, weights
 
-    start = tf.zeros([tf.shape(x1)[1], n_classes], x.dtype)
-    _, weights, _ = tf.while_loop(lambda i, *_: i < steps, step, (tf.constant(0), start, start))
-    return weights[:-1], weights[-1]
+    start = tf.zeros([tf.shape(x1)[1], tf.shape(targets)[1]], x1.dtype)
+    return tf.while_loop(lambda i, *_: i < steps, step, (tf.constant(0), start, start))[1]
 
 
 def linear_probe(

@@ -18,6 +18,7 @@ from tfmeta.transfer.domain_adaptation import (
 from tfmeta.transfer.domain_batches import domain_pairs, joint_batches
 from tfmeta.transfer.ensembles import Ensemble
 from tfmeta.transfer.fine_tune import FineTune, Stage
+from tfmeta.transfer.forgetting import ForgettingReport, forgetting
 from tfmeta.transfer.joint import JointTransfer
 from tfmeta.transfer.recalibration import recalibrate
 from tfmeta.transfer.self_supervised import PretextLearner, RotationPrediction, SimCLR
@@ -34,6 +35,7 @@ __all__ = [
     "DeepCORAL",
     "Ensemble",
     "FineTune",
+    "ForgettingReport",
     "JointTransfer",
     "PretextLearner",
     "RotationPrediction",
@@ -46,6 +48,7 @@ __all__ = [
     "add_adapters",
     "copy_weights",
     "domain_pairs",
+    "forgetting",
     "joint_batches",
     "layer_weights",
     "load_delta",
