@@ -1,11 +1,12 @@
 """Differentiable fine-tuning: weights in, weights out."""
 
 from tfmeta.inner_loop.clipping import ClippedGradients, clip_by_norm
+from tfmeta.inner_loop.draws import episode_draws, folded_seeds
 from tfmeta.inner_loop.learned_rules import LayerStepRates, MetaCurvature, MetaSGD
-from tfmeta.inner_loop.loop import dense_gradients, inner_loop, inner_step
+from tfmeta.inner_loop.loop import dense_gradients, inner_loop, inner_step, loss_gradients
 from tfmeta.inner_loop.momentum_rules import Adam, Momentum, RMSprop
 from tfmeta.inner_loop.selection import select_variables
-from tfmeta.inner_loop.stateless import episode_draws, folded_seeds, stateless_call
+from tfmeta.inner_loop.stateless import stateless_call
 from tfmeta.inner_loop.update_rules import GradientDescent, UpdateRule, get_update_rule
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "get_update_rule",
     "inner_loop",
     "inner_step",
+    "loss_gradients",
     "select_variables",
     "stateless_call",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfmeta.inner_loop.checkpoint import recomputed
 from tfmeta.inner_loop.update_rules import UpdateRule, checked_update
 
 LossFunction = Callable[[Sequence[tf.Tensor], int], tf.Tensor]
@@ -44,10 +45,42 @@ def inner_step(
         >>> float(weights[0])
         0.5
     """
+    gradients = loss_gradients(loss_function, weights, step)
+    return _moved(weights, gradients, rule=rule, rule_state=rule_state, step=step, order=order)
+
+
+def loss_gradients(
+    loss_function: LossFunction, weights: Sequence[tf.Tensor], step: int
+) -> list[tf.Tensor]:
+    """`d loss(w, step) / d w`, which has derivatives itself.
+
+    Args:
+        loss_function: a scalar as a function of the weights and the step.
+        weights: tensors.
+        step: number of the inner step, from 0.
+
+    Returns:
+        One tensor for each weight.
+
+    Example:
+        >>> [float(g) for g in loss_gradients(lambda w, step: w[0] ** 2, [tf.constant(1.5)], 0)]
+        [3.0]
+    """
     with tf.GradientTape() as tape:
         tape.watch(weights)
         loss = loss_function(weights, step)
-    gradients = dense_gradients(tape, loss, weights)
+    return dense_gradients(tape, loss, weights)
+
+
+def _moved(
+    weights: Sequence[tf.Tensor],
+    gradients: Sequence[tf.Tensor],
+    *,
+    rule: UpdateRule,
+    rule_state: Any,
+    step: int,
+    order: int,
+) -> tuple[list[tf.Tensor], Any]:
     if order == 1:
         gradients = [tf.stop_gradient(g) for g in gradients]
     return checked_update(rule, step, weights, gradients, rule_state)
@@ -95,9 +128,10 @@ def inner_loop(
         rule: how a gradient changes the weights.
         inner_steps: the number of steps.
         order: 1 or 2, see `inner_step`.
-        checkpoint: whether the backward pass computes each step again instead of keeping what
-            it computed (Chen et al. 2016): peak memory nearly flat in `inner_steps`, for the time
-            of one more forward pass of each step. Eager calls keep everything.
+        checkpoint: whether the backward pass computes each gradient again instead of keeping what
+            led to it (Chen et al. 2016): peak memory nearly flat in `inner_steps`, for the time
+            of one more forward pass of each step. The loss then gets the step as a scalar tensor.
+            Eager calls keep everything.
 
     Returns:
         `inner_steps + 1` lists of weights, the first of them the initial one.
@@ -110,71 +144,12 @@ def inner_loop(
     """
     path = [list(weights)]
     rule_state = rule.initial_state(path[0])
+    gradients = functools.partial(loss_gradients, loss_function)
+    if checkpoint:
+        gradients = recomputed(gradients)
+    options = {"rule": rule, "order": order}
     for step in range(inner_steps):
-        one_step = functools.partial(inner_step, loss_function, rule=rule, step=step, order=order)
-        take_step = _recomputed(one_step) if checkpoint else one_step
-        moved, rule_state = take_step(path[-1], rule_state=rule_state)
+        g = gradients(path[-1], step)
+        moved, rule_state = _moved(path[-1], g, rule_state=rule_state, step=step, **options)
         path.append(moved)
     return path
-
-
-def _recomputed(take_step: Callable) -> Callable:
-    """The same step, which keeps for the backward pass only what goes into it."""
-
-    def step(weights: Sequence[tf.Tensor], *, rule_state: Any) -> tuple[list[tf.Tensor], Any]:
-        def of_tensors(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            state = tf.nest.pack_sequence_as(rule_state, list(tensors[len(weights) :]))
-            moved, state = take_step(list(tensors[: len(weights)]), rule_state=state)
-            return [*moved, *tf.nest.flatten(state)]
-
-        tensors = recompute_gradient(of_tensors, [*weights, *tf.nest.flatten(rule_state)])
-        state = tf.nest.pack_sequence_as(rule_state, tensors[len(weights) :])
-        return tensors[: len(weights)], state
-
-    return step
-
-
-def recompute_gradient(
-    function: Callable[[Sequence[tf.Tensor]], list[tf.Tensor]], tensors: Sequence[tf.Tensor]
-) -> list[tf.Tensor]:
-    """`function(tensors)`, computed again for its gradient, in graphs.
-
-    As `tf.recompute_grad`, which stops the recording of tapes and with it a tape inside of
-    `function`: an inner step would have the gradient zero.
-
-    Args:
-        function: from tensors to tensors; it may read variables.
-        tensors: what it is differentiated in, beside those variables.
-
-    Returns:
-        A list of tensors.
-
-    Example:
-        >>> double = tf.function(lambda x: recompute_gradient(lambda t: [2.0 * t[0]], [x])[0])
-        >>> float(double(tf.constant(1.5)))
-        3.0
-    """
-    if tf.executing_eagerly():
-        return function(tensors)
-
-    @tf.custom_gradient
-    def forward(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
-        def gradient(*upstream: tf.Tensor, variables: Sequence[tf.Variable] | None = None) -> Any:
-            variables = list(variables or [])
-            # Not before the gradient has come back this far, or all steps are in memory at once.
-            with tf.control_dependencies(upstream):
-                again = [tf.identity(t) for t in tensors]
-            with tf.GradientTape() as tape:
-                tape.watch([again, variables])
-                results = function(again)
-            gradients = tape.gradient(
-                results,
-                [*again, *variables],
-                output_gradients=upstream,
-                unconnected_gradients="zero",
-            )
-            return gradients[: len(again)], gradients[len(again) :]
-
-        return function(tensors), gradient
-
-    return list(forward(*tensors))

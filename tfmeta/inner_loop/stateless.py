@@ -2,72 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 import tensorflow as tf
 
-
-class _Draws(threading.local):
-    """The seed of the episode that is being traced, and how many passes it has made."""
-
-    seed: tf.Tensor | None = None
-    n_passes = 0
-
-
-_DRAWS = _Draws()
-# Keras adds one for every call of a random layer; a pass starts far beyond that.
-_PASS_STRIDE = 1_000_003
-
-
-@contextlib.contextmanager
-def episode_draws(seed: tf.Tensor) -> Iterator[None]:
-    """Scope in which the random layers of stateless calls draw anew for every pass.
-
-    A stateless call drops the advance of Keras' seed generators, so that without this scope
-    dropout would draw one mask for every task and every step.
-
-    Args:
-        seed: a scalar integer tensor that differs between episodes.
-
-    Example:
-        >>> with episode_draws(tf.constant(7)):
-        ...     pass
-    """
-    before = _DRAWS.seed, _DRAWS.n_passes
-    _DRAWS.seed, _DRAWS.n_passes = seed, 0
-    try:
-        yield
-    finally:
-        _DRAWS.seed, _DRAWS.n_passes = before
-
-
-def folded_seeds(network: keras.Model) -> list[tuple[keras.Variable, tf.Tensor]]:
-    """The seed states of a network's random layers, for one pass of the episode in scope.
-
-    Args:
-        network: a built Keras model.
-
-    Returns:
-        Pairs of a seed variable and its value; none outside of `episode_draws`.
-
-    Example:
-        >>> folded_seeds(keras.Sequential([keras.Input((1,)), keras.layers.Dropout(0.5)]))
-        []
-    """
-    if _DRAWS.seed is None:
-        return []
-    _DRAWS.n_passes += 1
-    fold = tf.stack(
-        [tf.cast(_DRAWS.seed, "int64"), tf.constant(_DRAWS.n_passes * _PASS_STRIDE, "int64")]
-    )
-    return [
-        (variable, variable.value + tf.cast(fold, variable.dtype))
-        for variable in network.non_trainable_variables
-        if variable.name == "seed_generator_state"
-    ]
+from tfmeta.inner_loop.draws import folded_seeds
 
 
 def stateless_call(
