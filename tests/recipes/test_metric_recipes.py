@@ -1,10 +1,8 @@
 """The recipes of the learners that embed, and the benchmark of Prototypical Networks."""
 
-import importlib.util
 import io
 import json
 import pathlib
-import sys
 import zipfile
 
 import keras
@@ -22,33 +20,6 @@ TINY = (
     "--test-ways 3 --n-validation=2 --n-episodes=4"
 )
 TINY_SPEED = "--n-steps=2 --n-epochs=2 --n-way=2 --n-query=1 --filters=2"
-
-
-def load(name):
-    folder = str((RECIPES / name).parent)
-    if folder not in sys.path:  # as Python does for a script
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(pathlib.Path(name).stem, RECIPES / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Twelve classes, as an .npz file with a split of its own."""
-    draws = np.random.default_rng(0)
-    prototypes = draws.integers(0, 256, (12, 1, 16, 16, 1))
-    x = np.clip(prototypes + draws.integers(-20, 20, (12, 6, 16, 16, 1)), 0, 255)
-    path = tmp_path_factory.mktemp("data") / "pictures.npz"
-    np.savez(
-        path,
-        x=x.reshape(-1, 16, 16, 1).astype("uint8"),
-        y=np.repeat(np.arange(12), 6),
-        class_names=[f"class{c}" for c in range(12)],
-        split=np.repeat(["train", "val", "test"], 4),
-    )
-    return path
 
 
 METRIC_METHODS = {
@@ -81,7 +52,7 @@ def check_on_pictures(report, pictures, run):
     "method",
     [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in METRIC_METHODS],
 )
-def test_methods_of_the_metric_recipe(method, pictures, tmp_path):
+def test_methods_of_the_metric_recipe(load, method, pictures, tmp_path):
     arguments = f"{TINY} --data {pictures} --split {pictures}:split --method {method}"
     arguments += " --n-shot=1 --test-shots 1 2 --pretrain-steps=2"
     if method in ("simple_shot", "baseline_plus_plus"):
@@ -99,7 +70,7 @@ def test_methods_of_the_metric_recipe(method, pictures, tmp_path):
     check_on_pictures(reports["3way_2shot"], pictures, tmp_path / "run")
 
 
-def test_every_method_of_the_metric_recipe_builds():
+def test_every_method_of_the_metric_recipe_builds(load):
     recipe = load("few_shot/metric.py")
     assert {name: m.name for name, m in recipe.METHODS.items()} == METRIC_METHODS
     for method in recipe.METHODS:
@@ -152,7 +123,7 @@ def write_runs(path, n_runs=2, n_way=3):
     return path
 
 
-def test_lake_recipe(alphabets, tmp_path, capsys):
+def test_lake_recipe(load, alphabets, tmp_path, capsys):
     recipe, run = load("few_shot/lake_one_shot.py"), tmp_path / "run"
     arguments = f"{TINY} --data {alphabets} --run {run}".split()
     archive = write_runs(tmp_path / "runs.zip")
@@ -169,7 +140,7 @@ def test_lake_recipe(alphabets, tmp_path, capsys):
         assert {name.split("/")[0] for name in frozen["class_names"]} == {"Angelic", "ULOG"}
 
 
-def test_lake_splits_alphabets(alphabets):
+def test_lake_splits_alphabets(load, alphabets):
     recipe = load("few_shot/lake_one_shot.py")
     options = recipe.parse(["--test-ways", "3"])
     parts = recipe.split_alphabets(cli.load_examples(str(alphabets), 16), options)
@@ -181,7 +152,7 @@ def test_lake_splits_alphabets(alphabets):
     assert len(recipe.EVALUATION_ALPHABETS) == 20
 
 
-def test_prototypical_speed_benchmark(monkeypatch, tmp_path):
+def test_prototypical_speed_benchmark(load, monkeypatch, tmp_path):
     name, record = "benchmarks/prototypical_speed.py", tmp_path / "record.json"
     module, rates = load(name), {"contiguous_format": 10.0, "channels_last": 20.0}
     figures = module.main([*TINY_SPEED.split(), "--worker"])

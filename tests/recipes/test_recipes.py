@@ -1,10 +1,8 @@
 """Every recipe's `main` runs on tiny data; a recipe without a row here fails the last test."""
 
 import gzip
-import importlib.util
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pytest
@@ -35,34 +33,17 @@ TINY = {
     "benchmarks/prototypical_speed.py": None,  # in test_metric_recipes.py
     "benchmarks/prototypical_torch_loop.py": None,  # needs PyTorch
     "benchmarks/side_by_side.py": None,  # run by the two above
+    "domain_adaptation/digits.py": None,  # in test_transfer_recipes.py
+    "transfer/joint_policy.py": None,  # in test_transfer_recipes.py
     "transfer/self_supervised.py": None,  # in test_self_supervised_recipe.py
+    "transfer/episodic.py": None,  # in test_fine_tune_recipes.py
+    "transfer/fine_tune.py": None,  # in test_fine_tune_recipes.py
     "results_table.py": None,
 }
 
 
-def load(name):
-    folder = str((RECIPES / name).parent)
-    if folder not in sys.path:  # as Python does for a script
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(pathlib.Path(name).stem, RECIPES / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Twelve classes in three groups, as an .npz file."""
-    draws = np.random.default_rng(0)
-    prototypes = draws.integers(0, 256, (12, 1, 16, 16, 1))
-    x = np.clip(prototypes + draws.integers(-20, 20, (12, 6, 16, 16, 1)), 0, 255)
-    path = tmp_path_factory.mktemp("data") / "pictures.npz"
-    np.savez(path, x=x.reshape(-1, 16, 16, 1).astype("uint8"), y=np.repeat(np.arange(12), 6))
-    return path
-
-
 @pytest.mark.parametrize("name", ["few_shot/prototypical.py", "few_shot/maml.py"])
-def test_class_recipe(name, pictures, tmp_path):
+def test_class_recipe(load, name, pictures, tmp_path):
     run, record = tmp_path / "run", tmp_path / "record.json"
     arguments = f"{TINY[name]} --data {pictures} --run {run} --record {record}".split()
     # Four classes in the test part at least, so that three-way episodes exist.
@@ -97,7 +78,7 @@ def test_class_recipe(name, pictures, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["proto_maml", "reptile"])
-def test_methods_of_the_maml_recipe(method, pictures, tmp_path):
+def test_methods_of_the_maml_recipe(load, method, pictures, tmp_path):
     arguments = f"{TINY['few_shot/maml.py']} --data {pictures} --rotate all --method {method}"
     record = tmp_path / "record.json"
     places = ["--run", str(tmp_path / "run"), "--record", str(record)]
@@ -106,7 +87,7 @@ def test_methods_of_the_maml_recipe(method, pictures, tmp_path):
     assert json.loads(record.read_text())["learner"] == load("few_shot/maml.py").METHODS[method][0]
 
 
-def test_every_method_of_the_maml_recipe_builds():
+def test_every_method_of_the_maml_recipe_builds(load):
     recipe = load("few_shot/maml.py")
     for method in recipe.METHODS:
         options = recipe.parse(["--method", method, "--n-way", "3"])
@@ -114,7 +95,7 @@ def test_every_method_of_the_maml_recipe_builds():
 
 
 @pytest.mark.slow
-def test_train_on_validation_too(pictures, tmp_path):
+def test_train_on_validation_too(load, pictures, tmp_path):
     arguments = f"{TINY['few_shot/prototypical.py']} --data {pictures} --rotate all".split()
     arguments += ["--train-on", "trainval"]
     reports = load("few_shot/prototypical.py").main([*arguments, "--run", str(tmp_path / "run")])
@@ -136,7 +117,7 @@ def test_train_on_validation_too(pictures, tmp_path):
     ("method", "n_shot", "steps"),
     [("maml", 10, 10), pytest.param("reptile", 5, 2, marks=pytest.mark.slow)],
 )
-def test_sinusoid_recipe(method, n_shot, steps, tmp_path):
+def test_sinusoid_recipe(load, method, n_shot, steps, tmp_path):
     run = tmp_path / "run"
     name = "few_shot/sinusoid_maml.py"
     arguments = [*TINY[name].split(), "--method", method, "--n-shot", str(n_shot)]
@@ -151,7 +132,7 @@ def test_sinusoid_recipe(method, n_shot, steps, tmp_path):
     assert record["options"]["train_shot"] == (50 if method == "reptile" else None)
 
 
-def test_sinusoid_methods():
+def test_sinusoid_methods(load):
     module = load("few_shot/sinusoid_maml.py")
     learners = {}
     for method in module.NAMES:
@@ -168,7 +149,7 @@ def test_sinusoid_methods():
     ("backbone", "ending"),
     [("ngrams", "csv"), pytest.param("cnn", "json.gz", marks=pytest.mark.slow)],
 )
-def test_text_recipe(backbone, ending, tmp_path):
+def test_text_recipe(load, backbone, ending, tmp_path):
     name, path, run = "few_shot/text_intents.py", tmp_path / f"intents.{ending}", tmp_path / "run"
     pairs = [[f"ask about topic{k} number{i}", f"class {k}"] for k in range(16) for i in range(6)]
     if ending == "csv":
@@ -190,7 +171,7 @@ def test_text_recipe(backbone, ending, tmp_path):
     assert answer["class_name"].numpy().tolist() == [b"a"]
 
 
-def test_comparison_of_gradient_learners(pictures, tmp_path):
+def test_comparison_of_gradient_learners(load, pictures, tmp_path):
     name, record = "few_shot/compare_gradient.py", tmp_path / "record.json"
     arguments = [*TINY[name].split(), "--data", str(pictures), "--rotate", "all"]
     arguments += ["--statistics", "transductive", "--record", str(record)]
@@ -212,14 +193,14 @@ def test_a_run_never_writes_into_another(tmp_path):
     assert folders == [str(first), f"{first}-2", f"{first}-3"]
 
 
-def test_episodes_benchmark():
+def test_episodes_benchmark(load):
     name = "benchmarks/episodes.py"
     figures = load(name).main(TINY[name].split())
     assert figures["episodes_per_second_best"] > 0
     assert 0 <= figures["waiting_share_of_a_step"] <= 1
 
 
-def test_speed_benchmark(tmp_path):
+def test_speed_benchmark(load, tmp_path):
     name, record = "benchmarks/maml_speed.py", tmp_path / "record.json"
     figures = load(name).main([*TINY[name].split(), "--record", str(record)])["figures"]
     assert figures["tasks_per_second"] > 0
@@ -229,7 +210,7 @@ def test_speed_benchmark(tmp_path):
     assert json.loads(record.read_text())["figures"] == figures
 
 
-def test_speed_benchmark_beside_torch(monkeypatch, capsys, tmp_path):
+def test_speed_benchmark_beside_torch(load, monkeypatch, capsys, tmp_path):
     module, rates = load("benchmarks/maml_speed.py"), {"tfmeta": 40.0, "one": 10.0, "two": 20.0}
     started = []
 
@@ -258,7 +239,7 @@ def test_speed_benchmark_beside_torch(monkeypatch, capsys, tmp_path):
     assert "| filters=5 | 40.0 | 0.400 | 1 |" in text
 
 
-def test_counted_operations_of_a_task():
+def test_counted_operations_of_a_task(load):
     module = load("benchmarks/maml_speed.py")
     sizes = ["--n-way=1", "--n-shot=1", "--n-query=1", "--filters=1", "--inner-steps=2"]
     # Maps of 14, 7, 4 and 2 pixels: 2 * 9 operations a pixel, and 2 in the head.
@@ -269,7 +250,7 @@ def test_counted_operations_of_a_task():
         assert module.gflop_per_task(options) == pytest.approx((query + 2 * support) / 1e9)
 
 
-def test_results_table_is_fresh():
+def test_results_table_is_fresh(load):
     table = load("results_table.py")
     assert table.page() == (RECIPES / "README.md").read_text("utf8"), (
         "recipes/README.md is stale: run `python recipes/results_table.py`"
