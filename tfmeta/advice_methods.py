@@ -163,8 +163,14 @@ def adapted_maml(target: Target, rows: np.ndarray) -> Trained:
     x, least = standardized(rows), int(np.bincount(y).min())
     if least > 1:
         n_shot = max(1, min(5, least // 2))
-        options = {"n_shot": n_shot, "n_query": min(5, least - n_shot), "seed": target.seed}
-        episodes = episode_dataset(Examples(x, y), n_way=min(5, n_classes), n_tasks=4, **options)
+        episodes = episode_dataset(
+            Examples(x, y),
+            n_way=min(5, n_classes),
+            n_shot=n_shot,
+            n_query=min(5, least - n_shot),
+            n_tasks=4,
+            seed=target.seed,
+        )
         learner.compile(keras.optimizers.Adam(0.05))
         learner.fit(episodes, steps_per_epoch=_META_STEPS, verbose=0)
     state = learner.adapt(tf.constant(x), tf.constant(y, tf.int32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -94,21 +95,20 @@ def advise(
     if max_per_class is not None:
         examples = _at_most(examples, max_per_class, seed)
     folds = stratified_folds(examples.y, n_splits, seed=seed)
-    learner = PrototypicalNetwork(backbone)
-    features = learner.embed(examples, batch_size=batch_size).x
-    pass_seconds = (time.perf_counter() - started) / len(examples)
+    before_pass = time.perf_counter()
+    features = PrototypicalNetwork(backbone).embed(examples, batch_size=batch_size).x
+    pass_seconds = (time.perf_counter() - before_pass) / len(examples)
     target = Target(examples, features, backbone, seed)
     measured = {}
     for name in (name for name in ADVISED[:-1] if name in methods):
         train = _ON_FEATURES.get(name, nearest_centroid)
         of_example = pass_seconds if name in _ON_FEATURES else 0.0
-        measured[name] = _measured(
-            lambda rows, train=train: train(target, rows), target, folds, of_example
-        )
+        measured[name] = _measured(functools.partial(train, target), target, folds, of_example)
     if "fine-tune" in methods:
-        options = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
         deadline = None if minutes is None else started + 60.0 * minutes
-        fine_tuning = FineTuning(target, **options)
+        fine_tuning = FineTuning(
+            target, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size
+        )
         share = _shares_of_time(deadline, len(folds), pass_seconds * len(examples))
         measured["fine-tune"] = _measured(
             lambda rows: fine_tuning(rows, share()), target, folds, pass_seconds

@@ -62,8 +62,7 @@ def export_classifier(
     Example:
         >>> backbone = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()])
         >>> model = tfmeta.transfer.FineTune(backbone, 2)
-        >>> path = os.path.join(tempfile.mkdtemp(), "served")
-        >>> path = export_classifier(model, path, class_names=["cat", "dog"])
+        >>> path = export_classifier(model, "served", class_names=["cat", "dog"])
         >>> serve = tf.saved_model.load(path).signatures["serve"]
         >>> serve(x=tf.zeros([3, 28, 28, 1], tf.uint8))["class_name"].shape
         TensorShape([3])

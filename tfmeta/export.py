@@ -70,7 +70,7 @@ def export_learner(
     Example:
         >>> backbone = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
         >>> learner = tfmeta.learners.PrototypicalNetwork(backbone)
-        >>> path = export_learner(learner, os.path.join(tempfile.mkdtemp(), "served"))
+        >>> path = export_learner(learner, "served")
         >>> sorted(tf.saved_model.load(path).signatures)
         ['adapt', 'adapt_and_predict', 'add_class', 'add_examples', 'predict', 'remove_class',
          'serving_default']

@@ -72,7 +72,7 @@ def rank_correlation_interval(
         True
         >>> low, high = rank_correlation_interval(0.5, 30, kind="spearman")
         >>> round(low, 2), round(high, 2)
-        (0.16, 0.74)
+        (0.16, 0.73)
     """
     variance, lost = _OF_Z[kind]
     if n <= lost or not abs(value) < 1.0 - 1e-12:
