@@ -12,6 +12,7 @@ prototypical network that did learn from the labels. Prints paired differences f
 backbone.
 """
 
+import argparse
 import os
 import time
 from typing import NamedTuple
@@ -88,16 +89,18 @@ def pretrained(name, model, train, options, *, batch_size):
 
 def supervised(train, validation, options):
     """The backbone of a prototypical network, trained on episodes with their labels."""
-    settings = vars(options) | {"steps": options.supervised_steps}
+    options = argparse.Namespace(**vars(options) | {"steps": options.supervised_steps})
     learner = PrototypicalNetwork(build_backbone(train, options))
-    trained = cli.fit_classes(learner, train, validation, type(options)(**settings))
+    trained = cli.fit_classes(learner, train, validation, options)
     return Source("with labels", trained.learner.backbone, trained.minutes)
 
 
 def sources(train, validation, options):
     """The backbones, one after the other; the untrained one first."""
     yield untrained(train, options)
-    simclr = SimCLR(build_backbone(train, options), temperature=options.temperature)
+    simclr = SimCLR(
+        build_backbone(train, options), temperature=options.temperature, seed=options.seed
+    )
     yield pretrained("SimCLR", simclr, train, options, batch_size=options.batch_size)
     rotation = RotationPrediction(build_backbone(train, options))
     n_pictures = max(1, 2 * options.batch_size // N_TURNS)

@@ -9,8 +9,12 @@ import tensorflow as tf
 
 from tfmeta.functional import cross_entropy
 from tfmeta.functional.contrastive import view_logits
+from tfmeta.inner_loop import stateless_call
 from tfmeta.layers import moving_statistics, network_input, normalize_by
 from tfmeta.transfer.classifier import BackboneClassifier
+
+# More than a layer draws in one call, so that no two views share a draw.
+_VIEW_STRIDE = 1_000
 
 
 class PretextLearner(BackboneClassifier):
@@ -144,6 +148,9 @@ class SimCLR(PretextLearner):
     of an example are the others of its batch, so that large batches are better; on several
     replicas they are the others of the replica's part of it.
 
+    The views are a function of the seed, the step and the replica, so that a loaded model goes on
+    with those that it would have drawn.
+
     Args:
         backbone: a built Keras model from examples to features `[batch, features]`.
         projection: width of the projection, for the paper's two layers; or a Keras layer.
@@ -152,6 +159,7 @@ class SimCLR(PretextLearner):
             `training=True`; it sees floats, on the scale that the backbone takes. None for shifts,
             turns and zooms of pictures, as suits drawings; photographs want crops, mirrors and
             colours too.
+        seed: of the views.
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
@@ -175,6 +183,7 @@ class SimCLR(PretextLearner):
         projection: int | keras.layers.Layer = 128,
         temperature: float = 0.5,
         augment: keras.layers.Layer | None = None,
+        seed: int = 0,
         **kwargs: Any,
     ) -> None:
         if temperature <= 0.0:
@@ -182,22 +191,38 @@ class SimCLR(PretextLearner):
         super().__init__(backbone, _projection(backbone, projection), **kwargs)
         self.projection = self.head
         self.temperature = temperature
+        self.seed = seed
         self.augment = _picture_views(backbone) if augment is None else augment
         if not self.augment.built:
             self.augment.build(backbone.input_shape)
 
     def pretext(self, x, *, training):
-        features = self._features(tf.concat([self._view(x), self._view(x)], axis=0), training)
+        features = self._features(tf.concat([self._view(x, 0), self._view(x, 1)], axis=0), training)
         # Half precision has no room for the logit of a view and itself.
         z = tf.cast(self.projection(features, training=training), self.variable_dtype)
         first, second = tf.split(z, 2)
         return view_logits(first, second, temperature=self.temperature)
 
-    def _view(self, x: tf.Tensor) -> tf.Tensor:
-        """A random view of each example, in training and in evaluation."""
+    def _view(self, x: tf.Tensor, number: int) -> tf.Tensor:
+        """A random view of each example, in training and in evaluation; there are two of a step."""
         is_float = x.dtype.is_floating
-        view = self.augment(x if is_float else tf.cast(x, "float32"), training=True)
+        floats = x if is_float else tf.cast(x, "float32")
+        seeds = self._seeds(number)
+        view, _ = stateless_call(self.augment, floats, values=seeds, training=True)
         return tf.cast(view, x.dtype) if is_float else tf.saturate_cast(tf.round(view), x.dtype)
+
+    def _seeds(self, number: int) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """States of the seeds of the random layers, which Keras does not save."""
+        replica = tf.distribute.get_replica_context()
+        step = tf.cast(self.optimizer.iterations if self.compiled else 0, "int64")
+        place = tf.cast(replica.replica_id_in_sync_group, "int64")
+        draw = _VIEW_STRIDE * ((2 * step + number) * replica.num_replicas_in_sync + place)
+        variables = self.augment.non_trainable_variables
+        states = [v for v in variables if v.name == "seed_generator_state"]
+        return [
+            (v, tf.cast(tf.stack([tf.constant(self.seed + k, "int64"), draw]), v.dtype))
+            for k, v in enumerate(states)
+        ]
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -206,6 +231,7 @@ class SimCLR(PretextLearner):
             **config,
             "projection": projection,
             "temperature": self.temperature,
+            "seed": self.seed,
             "augment": keras.saving.serialize_keras_object(self.augment),
         }
 
