@@ -36,7 +36,7 @@ def advice():
     network = backbone()
     before = network.get_weights()
     report = tfmeta.advise(
-        examples(), backbone=network, n_splits=3, minutes=None, epochs=2, learning_rate=1e-3
+        examples(), backbone=network, n_splits=2, minutes=None, epochs=2, learning_rate=1e-3
     )
     return report, network, before
 
@@ -44,12 +44,14 @@ def advice():
 def test_every_method_is_tried_on_the_same_parts(advice):
     report, _, _ = advice
     assert sorted(r.method for r in report.results) == sorted(ADVISED)
-    means = [r.mean for r in report.results]
-    assert means == sorted(means, reverse=True)
+    accuracies = [r.accuracy for r in report.results]
+    assert accuracies == sorted(accuracies, reverse=True)
     for result in report.results:
-        assert len(result.per_fold) == 3 and result.ci >= 0.0 and result.seconds > 0.0
-    assert report["linear probe"].mean > 0.6
-    assert report.protocol["n_train"] == 24 and report.protocol["n_test"] == 12
+        assert result.right.count("1") / 36 == result.accuracy and len(result.right) == 36
+        assert result.interval[0] < result.accuracy < result.interval[1] or result.accuracy == 1.0
+        assert result.seconds > 0.0
+    assert report["linear probe"].accuracy > 0.6
+    assert report.protocol["n_train"] == report.protocol["n_test"] == 18
 
 
 def test_the_backbone_stays_as_it_is(advice):
@@ -106,13 +108,13 @@ def test_one_training_example_of_a_class_leaves_no_episodes():
     assert "not meta-learned" in report["adapted MAML"].note
 
 
-def result(method, per_fold, seconds):
-    mean = float(np.mean(per_fold))
+def result(method, right, seconds):
+    accuracy = right.count("1") / len(right)
     return MethodResult(
         method=method,
-        mean=mean,
-        ci=0.02,
-        per_fold=per_fold,
+        accuracy=accuracy,
+        interval=(accuracy - 0.02, accuracy + 0.02),
+        right=right,
         seconds=seconds,
         n_trained=1,
         megabytes=1.0,
@@ -120,16 +122,16 @@ def result(method, per_fold, seconds):
 
 
 def test_the_cheapest_of_those_that_cannot_be_told_apart_is_used():
-    best = result("best", (0.80, 0.90, 0.85), 60.0)
-    close = result("close", (0.82, 0.86, 0.84), 2.0)
-    cheap = result("cheap", (0.50, 0.60, 0.55), 0.1)
-    assert recommend([best, close, cheap])[0] == "close"
-    assert "may be 0" in recommend([best, close, cheap])[1]
+    best = result("best", "1" * 18 + "00", 60.0)
+    close = result("close", "0" + "1" * 17 + "00", 2.0)
+    cheap = result("cheap", "10" * 10, 0.1)
+    use, reason = recommend([best, close, cheap])
+    assert use == "close" and "5.00 ± 10.47 points, may be 0" in reason
     use, reason = recommend([best, cheap])
-    assert use == "best" and "paired differences" in reason
-    assert recommend([best, result("slow", (0.81, 0.88, 0.86), 90.0)])[0] == "best"
-    assert "largest class" in recommend([cheap], guessing=0.54)[1]
-    assert "largest class" not in recommend([cheap], guessing=0.5)[1]
+    assert use == "best" and "beyond the intervals" in reason
+    assert recommend([best, result("slow", "1" * 17 + "000", 90.0)])[0] == "best"
+    assert "largest class" in recommend([cheap], guessing=0.49)[1]
+    assert "largest class" not in recommend([cheap], guessing=0.47)[1]
 
 
 def test_bad_input():

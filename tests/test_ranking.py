@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import tfmeta
-from tfmeta.cross_validation import cross_validated_interval, stratified_folds
+from tfmeta.cross_validation import stratified_folds
+from tfmeta.intervals import share_interval
 from tfmeta.ranking import BackboneRanking
 
 
@@ -39,7 +40,9 @@ def test_the_better_the_features_the_higher_the_rank(measure):
     assert ranking.correlation == {"spearman": 1.0, "kendall": 1.0}
     assert ranking.correlation_interval == {}
     table = str(ranking).splitlines()
-    assert table[1].startswith("good") and "±" in table[1]
+    assert table[1].startswith("good") and " ... " in table[1]
+    low, high = ranking.interval["good"]
+    assert low < ranking.accuracy["good"] < high
     assert "spearman correlation with the accuracy: 1.00, 3 backbones" in table
 
 
@@ -91,8 +94,9 @@ def test_folds_of_bad_input():
         stratified_folds(np.array([0, 0, 1]), 2)
 
 
-def test_the_interval_of_a_cross_validation():
-    values = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
-    mean, half = cross_validated_interval(values)
-    # t(4) = 2.7764 of 95 %, variance 0.025, and 1 / 5 + 1 / 4.
-    np.testing.assert_allclose((mean, half), (0.7, 2.7764 * np.sqrt(0.025 * 0.45)), rtol=1e-4)
+def test_the_interval_of_a_share():
+    # Wilson's, from its formula: the shares p for which |8 / 10 - p| is z standard errors.
+    share, low, high = share_interval(np.array([1] * 8 + [0] * 2))
+    for end in (low, high):
+        np.testing.assert_allclose(abs(0.8 - end), 1.959964 * np.sqrt(end * (1 - end) / 10), 1e-5)
+    assert low < share == 0.8 < high

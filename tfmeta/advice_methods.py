@@ -207,6 +207,7 @@ class FineTuning:
         self.model = FineTune(backbone, target.examples.n_classes)
         self.model.compile(keras.optimizers.Adam(learning_rate))
         self.model.optimizer.build(self.model.trainable_variables)
+        self._n_epochs: list[float] = []
         self._variables = [*self.model.weights, *self.model.optimizer.variables]
         self._start = [keras.ops.convert_to_numpy(v) for v in self._variables]
 
@@ -220,10 +221,11 @@ class FineTuning:
             self._batches(rows, shuffled=True), epochs=self.epochs, callbacks=callbacks, verbose=0
         )
         n_steps = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        n_epochs = n_steps / -(-len(rows) // self.batch_size)
-        note = f"{n_epochs:.1f} of {self.epochs} epochs in the time; more minutes may help"
+        self._n_epochs.append(n_steps / -(-len(rows) // self.batch_size))
+        mean = float(np.mean(self._n_epochs))
+        note = f"{mean:.1f} of {self.epochs} epochs in the time; more minutes may help"
+        note = note if mean < self.epochs else ""
         n_trained = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
-        note = note if n_epochs < self.epochs else ""
         return Trained(self._predict, n_trained, self.model.count_params(), note)
 
     def _predict(self, rows: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfmeta.cross_validation import cross_validated_interval
+from tfmeta.intervals import mean_interval
 from tfmeta.reports import read_report, write_report
 
 _FORMAT = "tfmeta.AdviceReport"
@@ -21,9 +21,9 @@ class MethodResult:
 
     Attributes:
         method: its name.
-        mean: accuracy, the mean over the folds.
-        ci: half width of its interval.
-        per_fold: accuracy of each fold.
+        accuracy: over all examples, each tested once by a training without it.
+        interval: `(low, high)`, Wilson's, over examples.
+        right: a character for each example, "1" where it was classified rightly, else "0".
         seconds: of one training, the pass of the backbone over its examples included.
         n_trained: weights that were trained.
         megabytes: of all weights that predictions need, the backbone's included.
@@ -31,9 +31,9 @@ class MethodResult:
     """
 
     method: str
-    mean: float
-    ci: float
-    per_fold: tuple[float, ...]
+    accuracy: float
+    interval: tuple[float, float]
+    right: str
     seconds: float
     n_trained: int
     megabytes: float
@@ -54,8 +54,8 @@ class AdviceReport:
 
     Example:
         >>> result = MethodResult(
-        ...     method="prototypes", mean=0.8, ci=0.1, per_fold=(0.7, 0.9), seconds=2.0,
-        ...     n_trained=0, megabytes=2.9)
+        ...     method="prototypes", accuracy=0.75, interval=(0.3, 0.95), right="1101",
+        ...     seconds=2.0, n_trained=0, megabytes=2.9)
         >>> report = AdviceReport(
         ...     results=(result,), use="prototypes", reason="it is alone.", protocol={})
         >>> AdviceReport.from_json(report.to_json()) == report
@@ -110,7 +110,7 @@ class AdviceReport:
         """
         fields = read_report(_FORMAT, cls, source)
         results = tuple(
-            MethodResult(**{**result, "per_fold": tuple(result["per_fold"])})
+            MethodResult(**{**result, "interval": tuple(result["interval"])})
             for result in fields["results"]
         )
         return cls(**{**fields, "results": results})
@@ -121,11 +121,11 @@ def recommend(
 ) -> tuple[str, str]:
     """The method to use and the reason: the cheapest of those that the best does not beat.
 
-    The best by its mean is beaten by nothing; another one is as good where the interval of their
-    paired differences, fold by fold, reaches 0. Of all these the one that trains fastest is used.
+    Another method is as good as the most accurate one where the interval of their difference, over
+    examples in pairs, reaches 0. Of all these the one that trains fastest is used.
 
     Args:
-        results: of the methods, over the same folds.
+        results: of the methods, on the same examples.
         guessing: accuracy of always saying the largest class.
         confidence: of the intervals.
 
@@ -133,18 +133,17 @@ def recommend(
         The name of the method, and a sentence or two.
 
     Example:
-        >>> common = dict(ci=0.01, n_trained=0, megabytes=1.0)
+        >>> common = dict(interval=(0.3, 0.9), n_trained=0, megabytes=1.0)
         >>> slow = MethodResult(
-        ...     method="slow", mean=0.71, per_fold=(0.70, 0.72), seconds=60.0, **common)
+        ...     method="slow", accuracy=0.75, right="1110", seconds=60.0, **common)
         >>> fast = MethodResult(
-        ...     method="fast", mean=0.70, per_fold=(0.71, 0.69), seconds=1.0, **common)
+        ...     method="fast", accuracy=0.50, right="0110", seconds=1.0, **common)
         >>> recommend([slow, fast])[0]
         'fast'
     """
-    best = max(results, key=lambda result: result.mean)
+    best = max(results, key=lambda result: result.accuracy)
     differences = {
-        r.method: cross_validated_interval(np.subtract(best.per_fold, r.per_fold), confidence)
-        for r in results
+        r.method: mean_interval(_numbers(best) - _numbers(r), confidence) for r in results
     }
     as_good = [r for r in results if abs(differences[r.method][0]) <= differences[r.method][1]]
     chosen = min(as_good, key=lambda result: result.seconds)
@@ -161,18 +160,18 @@ def _reason(
     if len(differences) == 1:
         reason = "It is the only one that was tried."
     elif len(as_good) == 1:
-        reason = "It is the most accurate, by more than the intervals of the paired differences."
+        reason = "It is the most accurate, beyond the intervals of the paired differences."
     elif chosen is best:
         others = ", ".join(r.method for r in as_good if r is not best)
         reason = f"It is the most accurate, and cheaper than what is as good ({others})."
     else:
         mean, half = differences[chosen.method]
         reason = (
-            f"The best mean is that of {best.method}, but the paired difference, "
+            f"The most accurate is {best.method}, but the paired difference, "
             f"{100 * mean:.2f} ± {100 * half:.2f} points, may be 0: of the {len(as_good)} methods "
             "that cannot be told apart this one trains fastest."
         )
-    if best.mean - best.ci <= guessing:
+    if best.interval[0] <= guessing:
         reason += (
             f" Caution: no method is surely better than always saying the largest class "
             f"({100 * guessing:.2f} %). More examples, or another backbone, are needed."
@@ -180,10 +179,15 @@ def _reason(
     return reason
 
 
+def _numbers(result: MethodResult) -> np.ndarray:
+    return np.array([float(character) for character in result.right])
+
+
 def _cells(result: MethodResult) -> tuple[str, ...]:
+    low, high = result.interval
     return (
         result.method,
-        f"{100 * result.mean:.2f} % ± {100 * result.ci:.2f}",
+        f"{100 * result.accuracy:.2f} % ({100 * low:.2f} ... {100 * high:.2f})",
         f"{result.seconds:.1f}",
         f"{result.n_trained:,}",
         f"{result.megabytes:.1f}",

@@ -19,9 +19,9 @@ from tfmeta.advice_methods import (
     prototypes,
 )
 from tfmeta.advice_report import AdviceReport, MethodResult, recommend
-from tfmeta.cross_validation import Fold, cross_validated_interval, stratified_folds
+from tfmeta.cross_validation import Fold, stratified_folds
 from tfmeta.data import Examples
-from tfmeta.intervals import check_confidence
+from tfmeta.intervals import check_confidence, share_interval
 from tfmeta.learners import PrototypicalNetwork
 
 ADVISED = ("nearest centroid", "prototypes", "linear probe", "adapted MAML", "fine-tune")
@@ -46,8 +46,9 @@ def advise(
     """A report of what works on these examples, with the method to use and why.
 
     The examples are split into `n_splits` parts, class by class; each part is the test set of a
-    training on all the others, so that every example is tested once. The methods see the same
-    parts, and are told apart by the interval of their paired differences:
+    training on all the others, so that every example is tested once. Intervals are over examples,
+    and methods are told apart by those of their differences in pairs; what other training examples
+    would change is in them only as far as the parts differ. The methods:
 
     - `"nearest centroid"`: nearest class mean on the raw examples, a control.
     - `"prototypes"`: nearest class mean of the backbone's features (`SimpleShot`).
@@ -121,15 +122,15 @@ def _measured(
     target: Target,
     folds: Sequence[Fold],
     seconds_of_example: float,
-) -> tuple[list[float], float, Trained]:
-    """Accuracies of the folds, mean seconds of a training, and what the last one left."""
-    accuracies, seconds = [], 0.0
+) -> tuple[np.ndarray, float, Trained]:
+    """Whether each example was right `[n]`, seconds of a training, and what the last one left."""
+    right, seconds = np.zeros(len(target.y), bool), 0.0
     for fold in folds:
         start = time.perf_counter()
         trained = train(fold.train)
         seconds += time.perf_counter() - start + seconds_of_example * len(fold.train)
-        accuracies.append(float(np.mean(trained.predict(fold.test) == target.y[fold.test])))
-    return accuracies, seconds / len(folds), trained
+        right[fold.test] = trained.predict(fold.test) == target.y[fold.test]
+    return right, seconds / len(folds), trained
 
 
 def _shares_of_time(
@@ -150,28 +151,28 @@ def _shares_of_time(
 
 
 def _report(
-    measured: dict[str, tuple[list[float], float, Trained]],
+    measured: dict[str, tuple[np.ndarray, float, Trained]],
     target: Target,
     folds: Sequence[Fold],
     minutes: float | None,
     confidence: float,
 ) -> AdviceReport:
     results = []
-    for name, (accuracies, seconds, trained) in measured.items():
-        mean, ci = cross_validated_interval(np.array(accuracies), confidence)
+    for name, (right, seconds, trained) in measured.items():
+        accuracy, low, high = share_interval(right, confidence)
         results.append(
             MethodResult(
                 method=name,
-                mean=mean,
-                ci=ci,
-                per_fold=tuple(accuracies),
+                accuracy=accuracy,
+                interval=(low, high),
+                right="".join("01"[is_right] for is_right in right.astype(int)),
                 seconds=seconds,
                 n_trained=trained.n_trained,
                 megabytes=trained.n_weights / _MEGABYTE,
                 note=trained.note,
             )
         )
-    results.sort(key=lambda result: -result.mean)
+    results.sort(key=lambda result: -result.accuracy)
     guessing = float(np.bincount(target.y).max() / len(target.y))
     use, reason = recommend(results, guessing=guessing, confidence=confidence)
     protocol = {

@@ -1,13 +1,10 @@
-"""Cross-validation: parts of the examples, and intervals of what was measured on them."""
+"""Cross-validation: parts of the examples, each of which is tested once."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
-
-from tfmeta.intervals import student_t_quantile
 
 
 class Fold(NamedTuple):
@@ -60,28 +57,3 @@ def stratified_folds(y: np.ndarray, n_splits: int, *, seed: int = 0) -> list[Fol
     order = np.concatenate([draws.permutation(np.flatnonzero(y == k)) for k in range(len(counts))])
     parts = [np.sort(order[start::n_splits]) for start in range(n_splits)]
     return [Fold(np.setdiff1d(np.arange(len(y)), part), part) for part in parts]
-
-
-def cross_validated_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """The mean over the folds of a cross-validation, and the half width of its interval.
-
-    Trainings of different folds share most of their examples, so that `s / sqrt(k)` is too small;
-    `t s sqrt(1 / k + 1 / (k - 1))` allows for that, `1 / (k - 1)` being the ratio of test to
-    training examples (Nadeau and Bengio 2003, "Inference for the Generalization Error").
-
-    Args:
-        values: `[k]`, one of each fold; or their differences between two methods.
-        confidence: of the interval.
-
-    Returns:
-        `(mean, half_width)`.
-
-    Example:
-        >>> mean, half_width = cross_validated_interval(np.array([0.4, 0.6]))
-        >>> mean, round(half_width, 2)
-        (0.5, 2.2)
-    """
-    values = np.asarray(values, np.float64)
-    k = len(values)
-    scale = student_t_quantile(confidence, k - 1) * math.sqrt(1 / k + 1 / (k - 1))
-    return float(values.mean()), scale * float(values.std(ddof=1))

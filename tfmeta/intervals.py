@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import tensorflow as tf
@@ -70,6 +71,36 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, 
     values = np.asarray(values, np.float64)
     t = student_t_quantile(confidence, len(values) - 1)
     return float(values.mean()), float(t * values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def share_interval(right: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
+    """The share of ones among independent zeros and ones, and its Wilson score interval.
+
+    It lies inside 0 ... 1 and is not empty where all are right or all are wrong, as that of
+    `mean_interval` would be (Wilson 1927, "Probable Inference, the Law of Succession, and
+    Statistical Inference").
+
+    Args:
+        right: `[n]` zeros and ones, at least one.
+        confidence: between 0 and 1.
+
+    Returns:
+        `(share, low, high)`.
+
+    Raises:
+        ValueError: for a confidence out of range.
+
+    Example:
+        >>> share, low, high = share_interval(np.ones(10))
+        >>> share, round(low, 2), high
+        (1.0, 0.72, 1.0)
+    """
+    check_confidence(confidence)
+    n, share = len(right), float(np.mean(right))
+    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * share * (1 - share) / n + (z2 / (2 * n)) ** 2) / (1 + z2 / n)
+    return share, max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def check_confidence(confidence: float) -> None:

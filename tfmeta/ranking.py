@@ -12,12 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.cross_validation import cross_validated_interval, stratified_folds
+from tfmeta.cross_validation import stratified_folds
 from tfmeta.data import Examples
 from tfmeta.functional.logistic_regression import linear_probe
 from tfmeta.functional.rank_correlation import kendall, rank_correlation_interval, spearman
 from tfmeta.functional.transferability import h_score, log_me
-from tfmeta.intervals import check_confidence
+from tfmeta.intervals import check_confidence, share_interval
 from tfmeta.learners import PrototypicalNetwork
 from tfmeta.reports import read_report, write_report
 
@@ -43,7 +43,7 @@ class BackboneRanking:
         n_examples: how many there are.
         n_classes: how many there are.
         accuracy: measured, by backbone; empty where nothing was measured.
-        interval: half width of the interval of the accuracy, by backbone; empty where unknown.
+        interval: of the accuracy, `(low, high)` over examples, by backbone; empty where unknown.
         correlation: of scores and accuracies: `"spearman"` and `"kendall"`; NaN where the
             accuracies are all equal.
         correlation_interval: of those, `(low, high)`, where there are backbones enough for one.
@@ -66,7 +66,7 @@ class BackboneRanking:
     n_examples: int
     n_classes: int
     accuracy: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    interval: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    interval: Mapping[str, _Interval] = dataclasses.field(default_factory=dict)
     correlation: Mapping[str, float] = dataclasses.field(default_factory=dict)
     correlation_interval: Mapping[str, _Interval] = dataclasses.field(default_factory=dict)
     confidence: float = 0.95
@@ -90,8 +90,11 @@ class BackboneRanking:
     def _accuracy(self, name: str) -> str:
         if name not in self.accuracy:
             return ""
-        half = f" ± {100 * self.interval[name]:.2f}" if name in self.interval else ""
-        return f"  {100 * self.accuracy[name]:.2f} %{half}"
+        text = f"  {100 * self.accuracy[name]:.2f} %"
+        if name not in self.interval:
+            return text
+        low, high = self.interval[name]
+        return f"{text} ({100 * low:.2f} ... {100 * high:.2f})"
 
     def _correlations(self) -> list[str]:
         lines = []
@@ -128,8 +131,9 @@ class BackboneRanking:
             ValueError: for text that is not a ranking, or misses a part of one.
         """
         fields = read_report(_FORMAT, cls, source)
-        intervals = {kind: tuple(pair) for kind, pair in fields["correlation_interval"].items()}
-        return cls(**{**fields, "correlation_interval": intervals})
+        for name in ("interval", "correlation_interval"):
+            fields[name] = {key: tuple(pair) for key, pair in fields[name].items()}
+        return cls(**fields)
 
 
 def rank_backbones(
@@ -187,8 +191,9 @@ def rank_backbones(
         scores[name] = MEASURES[measure](features, examples.y)
         widths[name] = features.shape[1]
         if probe:
-            values = [probe_accuracy(features, examples.y, *fold) for fold in folds]
-            accuracy[name], interval[name] = cross_validated_interval(np.array(values), confidence)
+            right = [probe_is_right(features, examples.y, *fold) for fold in folds]
+            accuracy[name], low, high = share_interval(np.concatenate(right), confidence)
+            interval[name] = (low, high)
     accuracy = {name: float(measured[name]) for name in measured} if measured else accuracy
     correlation, its_interval = _correlations(scores, accuracy, confidence)
     order = sorted(scores, key=lambda name: -scores[name])
@@ -207,30 +212,30 @@ def rank_backbones(
     )
 
 
-def probe_accuracy(
+def probe_is_right(
     features: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray
-) -> float:
-    """Accuracy of a linear probe that is trained on some rows and tested on others.
+) -> np.ndarray:
+    """Whether a linear probe that is trained on some rows is right about each of others.
 
     Args:
         features: `[n, d]`.
         y: `[n]` class numbers.
         train: row numbers.
-        test: row numbers.
+        test: row numbers `[m]`.
 
     Returns:
-        Between 0 and 1.
+        `[m]` bool.
 
     Example:
         >>> x, y = np.array([[0.0], [1.0], [0.1], [0.9]]), np.array([0, 1, 0, 1])
-        >>> probe_accuracy(x, y, np.array([0, 1]), np.array([2, 3]))
-        1.0
+        >>> probe_is_right(x, y, np.array([0, 1]), np.array([2, 3]))
+        array([ True,  True])
     """
     kernel, bias = linear_probe(
         tf.constant(features[train]), tf.constant(y[train]), n_classes=int(y.max()) + 1
     )
     logits = features[test] @ kernel.numpy() + bias.numpy()
-    return float(np.mean(logits.argmax(axis=1) == y[test]))
+    return logits.argmax(axis=1) == y[test]
 
 
 def _correlations(
