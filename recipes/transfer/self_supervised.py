@@ -7,9 +7,9 @@
 Pretrains by SimCLR and by rotation prediction on the pictures of the training classes, without
 their labels. Each backbone then classifies frozen episodes of never-seen classes, by the nearest
 prototype and by a linear probe (a cosine classifier that is fitted to each support). Beside them:
-the untrained backbone, with its batch normalisation set to the training pictures, and a
-prototypical network that did learn from the labels. Prints paired differences from the untrained
-backbone.
+the untrained backbone, and a prototypical network that did learn from the labels. The moving
+statistics of all but the last are set to the training pictures as they are, neither turned nor
+distorted. Prints paired differences from the untrained backbone.
 """
 
 import argparse
@@ -29,6 +29,8 @@ from tfmeta.transfer import RotationPrediction, SimCLR, recalibrate
 
 # A batch of SimCLR has two views of each picture, one of rotation prediction has four.
 N_TURNS = 4
+# Batches that moving statistics are taken from.
+N_STATISTICS = 20
 
 
 class Source(NamedTuple):
@@ -67,12 +69,18 @@ def build_backbone(train, options):
     return conv4(train.example_shape, filters=options.filters)
 
 
-def untrained(train, options):
-    """The backbone as it begins, its moving statistics those of the training pictures."""
-    backbone = build_backbone(train, options)
+def recalibrated(backbone, train, options):
+    """The backbone, its moving statistics those of the training pictures."""
     tfmeta.layers.use_exact_layers(backbone)
-    recalibrate(backbone, labelled_batches(train, batch_size=options.batch_size), steps=20)
-    return Source("untrained backbone", backbone, 0.0)
+    batches = labelled_batches(train, batch_size=options.batch_size)
+    recalibrate(backbone, batches, steps=N_STATISTICS)
+    return backbone
+
+
+def untrained(train, options):
+    """The backbone as it begins."""
+    backbone = build_backbone(train, options)
+    return Source("untrained backbone", recalibrated(backbone, train, options), 0.0)
 
 
 def pretrained(name, model, train, options, *, batch_size):
@@ -84,7 +92,8 @@ def pretrained(name, model, train, options, *, batch_size):
     steps_per_epoch = max(1, options.steps // options.epochs)
     print(f"{name}: unsupervised transfer, {options.steps} batches without labels", flush=True)
     model.fit(pictures, epochs=options.epochs, steps_per_epoch=steps_per_epoch)
-    return Source(name, model.backbone, (time.perf_counter() - start) / 60)
+    backbone = recalibrated(model.backbone, train, options)
+    return Source(name, backbone, (time.perf_counter() - start) / 60)
 
 
 def supervised(train, validation, options):
