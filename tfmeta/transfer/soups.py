@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -76,23 +77,26 @@ def model_soup(
     _check(given, validation, greedy)
     first = given[0] if isinstance(given[0], keras.Model) else None
     lists = [g.get_weights() if first else [np.asarray(w) for w in g] for g in given]
-    taster = first and model_with(first, lists[0])
-
-    def score_of(weights: Weights) -> float:
-        if taster is None:
-            return float(validation(weights))
-        taster.set_weights(weights)
-        return float(validation(taster))
-
-    scores = None if validation is None else tuple(map(score_of, lists))
-    members = tuple(range(len(lists)))
-    if greedy:
-        members = _greedy_members(lists, scores, score_of)
+    taster = None if first is None else model_with(first, lists[0])
+    members, scores, score = tuple(range(len(lists))), None, None
+    if validation is not None:
+        score_of = functools.partial(_score, validation, taster)
+        scores = tuple(map(score_of, lists))
+        members = _greedy_members(lists, scores, score_of) if greedy else members
+        score = score_of(_mean([lists[k] for k in members]))
     weights = _mean([lists[k] for k in members])
-    score = None if validation is None else score_of(weights)
     if taster is not None:
         taster.set_weights(weights)
     return Soup(weights, members, scores, score, taster)
+
+
+def _score(
+    validation: Callable[[Any], float], model: keras.Model | None, weights: Weights
+) -> float:
+    if model is None:
+        return float(validation(weights))
+    model.set_weights(weights)
+    return float(validation(model))
 
 
 def _greedy_members(
