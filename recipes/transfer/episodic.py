@@ -47,7 +47,9 @@ def parse(arguments):
     add("--inner-steps", type=int, default=3)
     add("--inner-rate", type=float, default=0.01)
     parser.set_defaults(rotate="none", pretrain_steps=1000)
-    return cli.parse(parser, arguments)
+    options = cli.parse(parser, arguments)
+    options.test_ways = [options.n_way]  # the width of MAML's head fixes the number of classes
+    return options
 
 
 def build_maml(backbone, kind, options):

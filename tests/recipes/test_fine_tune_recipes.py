@@ -18,7 +18,7 @@ def arguments(pictures, tmp_path):
 
 
 def test_fine_tune_recipe(load, arguments, tmp_path):
-    few = "--sizes 1 2 --draws 2 --methods full probe LoRA".split()
+    few = ["--sizes", "1", "2", "--draws", "2", "--methods", "full", "probe", "LoRA"]
     record = load("transfer/fine_tune.py").main([*arguments, *few])
     assert json.loads((tmp_path / "record.json").read_text()) == json.loads(json.dumps(record))
     rows = record["table"]["rows"]
