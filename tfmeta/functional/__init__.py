@@ -34,6 +34,7 @@ from tfmeta.functional.ensembles import (
     pseudo_likelihood_weights,
     support_folds,
 )
+from tfmeta.functional.forecast_errors import mase, naive_error, owa, smape
 from tfmeta.functional.logistic_regression import linear_probe, logistic_regression
 from tfmeta.functional.losses import (
     accuracy,
@@ -57,6 +58,12 @@ from tfmeta.functional.pair_losses import (
 from tfmeta.functional.prototypes import class_means, merged_means, prototype_classifier
 from tfmeta.functional.rank_correlation import kendall, spearman
 from tfmeta.functional.ridge import ridge_regression
+from tfmeta.functional.seasonality import (
+    autocorrelation,
+    is_seasonal,
+    naive2,
+    seasonal_factors,
+)
 from tfmeta.functional.soft_kmeans import soft_kmeans_step
 from tfmeta.functional.svm import svm_dual, svm_dual_objective
 from tfmeta.functional.tim import tim_logits, tim_loss, tim_weights
@@ -70,6 +77,7 @@ __all__ = [
     "accuracy_weights",
     "attention_log_probabilities",
     "auroc",
+    "autocorrelation",
     "balanced_mean",
     "batch_hard_triplets",
     "batch_norm_gradients",
@@ -90,24 +98,31 @@ __all__ = [
     "h_score",
     "has_batch_norm_kernel",
     "is_classification",
+    "is_seasonal",
     "kendall",
     "linear_probe",
     "log_me",
     "logistic_regression",
+    "mase",
     "max_logit",
     "max_probability",
     "mean_squared_error",
     "merged_means",
     "mixture_log_probabilities",
     "multi_step_weights",
+    "naive2",
+    "naive_error",
     "negative_log_likelihood",
     "nt_xent",
+    "owa",
     "pair_cross_entropy",
     "prototype_classifier",
     "pseudo_likelihood_weights",
     "ridge_regression",
     "same_class",
     "scaled_dot_product_attention",
+    "seasonal_factors",
+    "smape",
     "soft_kmeans_step",
     "spearman",
     "squared_euclidean",
