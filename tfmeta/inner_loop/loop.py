@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmeta.inner_loop.checkpoint import recomputed
+from tfmeta.inner_loop.checkpoint import StepFunction, recomputed
 from tfmeta.inner_loop.update_rules import UpdateRule, checked_update
 
 LossFunction = Callable[[Sequence[tf.Tensor], int], tf.Tensor]
@@ -144,12 +144,13 @@ def inner_loop(
     """
     path = [list(weights)]
     rule_state = rule.initial_state(path[0])
-    gradients = functools.partial(loss_gradients, loss_function)
+    gradients: StepFunction = functools.partial(loss_gradients, loss_function)
     if checkpoint:
         gradients = recomputed(gradients)
-    options = {"rule": rule, "order": order}
     for step in range(inner_steps):
-        g = gradients(path[-1], step)
-        moved, rule_state = _moved(path[-1], g, rule_state=rule_state, step=step, **options)
+        weights, g = path[-1], gradients(path[-1], step)
+        moved, rule_state = _moved(
+            weights, g, rule=rule, rule_state=rule_state, step=step, order=order
+        )
         path.append(moved)
     return path
