@@ -133,3 +133,8 @@ def test_transfer(tmp_path, monkeypatch):
     wanted = names["adapted"].backbone(pictures)
     np.testing.assert_allclose(names["plain"](pictures), wanted, rtol=1e-4, atol=1e-5)
     assert (tmp_path / "delta.npz").exists()
+    names.update(tfmeta=tfmeta, examples=examples.select(range(3)))
+    exec(block("tfmeta.advise(").replace("minutes=5", 'methods=["prototypes"]'), names)
+    assert names["advice"].use == "prototypes"
+    served = tf.saved_model.load(str(tmp_path / "served_classifier")).signatures["serving_default"]
+    assert served is not None

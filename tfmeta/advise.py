@@ -199,16 +199,7 @@ def _at_most(examples: Examples, per_class: int, seed: int) -> Examples:
         )
     order = np.random.default_rng(seed).permutation(len(examples))
     classes = [order[examples.y[order] == k][:per_class] for k in range(examples.n_classes)]
-    rows = np.sort(np.concatenate(classes))
-    return Examples(
-        examples.x[rows],
-        examples.y[rows],
-        class_names=examples.class_names,
-        groups=examples.groups,
-        image_size=examples.image_size,
-        channels=examples.channels,
-        turns=None if examples.turns is None else examples.turns[rows],
-    )
+    return examples.take(np.sort(np.concatenate(classes)))
 
 
 def _check(
