@@ -104,9 +104,11 @@ def benchmark(records):
 
 
 def growth(record):
-    """The table of a benchmark that has one already, under its command."""
+    """The table of a record that has one already, under its title, if any, and its command."""
     table = record["table"]
-    return f"{record['device']}: `{record['command']}`\n\n{markdown(table['columns'], table['rows'])}"
+    title = f"**{record['title']}**, on " if "title" in record else ""
+    rows = markdown(table["columns"], table["rows"])
+    return f"{title}{record['device']}: `{record['command']}`\n\n{rows}"
 
 
 def markdown(columns, cells):

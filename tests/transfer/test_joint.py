@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmeta.functional import auroc
 from tfmeta.transfer import JointTransfer, joint_batches
-from tfmeta.transfer.source_policy import policy_view
+from tfmeta.transfer.source_policy import policy_view, with_mean_one
 
 FEATURES, CLASSES = 4, 3
 
@@ -88,9 +88,9 @@ def test_domains_of_different_sizes_count_alike():
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("adapt", ["all", "head"])
 @pytest.mark.parametrize("policy_inputs", [("loss",), ("loss", "label", "features")])
-def test_the_gradient_of_the_policy_through_the_step(adapt, policy_inputs):
+@pytest.mark.parametrize(("adapt", "normalize"), [("all", True), ("all", False), ("head", True)])
+def test_the_gradient_of_the_policy_through_the_step(adapt, normalize, policy_inputs):
     model = make(
         "learned",
         norm=True,
@@ -100,6 +100,7 @@ def test_the_gradient_of_the_policy_through_the_step(adapt, policy_inputs):
         policy_hidden=5,
         policy_inputs=policy_inputs,
         adapt=adapt,
+        normalize=normalize,
     )
     inputs, y = one_batch()
     batch = model.joint_batch(inputs, y)
@@ -122,6 +123,11 @@ def test_the_gradient_of_the_policy_through_the_step(adapt, policy_inputs):
     wanted = (losses[0] - losses[1]) / (2 * step)
     assert abs(wanted) > 1e-4
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_an_example_beside_others_of_no_weight_has_that_of_all():
+    weights = with_mean_one(tf.constant([0.0, 0.2, 0.0, 0.0]))
+    np.testing.assert_allclose(weights, [0.0, 4.0, 0.0, 0.0], rtol=1e-5)
 
 
 def test_the_step_looked_ahead_is_that_of_the_model():
@@ -161,7 +167,8 @@ def test_a_loaded_model_goes_on_as_if_nothing_had_happened(policy, tmp_path):
     model.fit(data, steps_per_epoch=3, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    names = ("policy", "policy_inputs", "policy_hidden", "policy_optimizer", "inner_rate", "adapt")
+    names = ("policy", "policy_inputs", "policy_hidden", "policy_optimizer", "normalize")
+    names += ("inner_rate", "adapt")
     configs = [m.get_config() for m in (loaded, model)]
     assert [configs[0][name] for name in names] == [configs[1][name] for name in names]
     x, y = domain(6)

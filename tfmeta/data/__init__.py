@@ -3,6 +3,7 @@
 from tfmeta.data.arrays import from_arrays
 from tfmeta.data.augment import RandomAffine
 from tfmeta.data.check import check_examples
+from tfmeta.data.digits import handwritten_digits, printed_digits
 from tfmeta.data.directory import from_directory
 from tfmeta.data.episodes import TaskFamily, episode_dataset
 from tfmeta.data.examples import Examples
@@ -34,8 +35,10 @@ __all__ = [
     "from_texts",
     "from_tfds",
     "glyphs",
+    "handwritten_digits",
     "load_episodes",
     "load_split",
+    "printed_digits",
     "register_glyphs",
     "sinusoids",
     "split_classes",

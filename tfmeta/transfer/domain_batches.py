@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+
+class JointBatch(NamedTuple):
+    """Examples of both domains, those of the target first.
+
+    Attributes:
+        x: `[target + source, ...]`.
+        y: class numbers `[target + source]`.
+        target_weights: `[target]`, of the examples of the target.
+    """
+
+    x: tf.Tensor
+    y: tf.Tensor
+    target_weights: tf.Tensor
+
+    @property
+    def n_target(self) -> tf.Tensor:
+        """The number of target examples."""
+        return tf.shape(self.target_weights)[0]
 
 
 def domain_pairs(
@@ -40,8 +59,11 @@ def domain_pairs(
     _check_labels("source", source_x, source_y)
     source = endless(source_x, source_y, batch_size=batch_size, seed=2 * seed)
     target = endless(target_x, batch_size=batch_size, seed=2 * seed + 1)
-    pairs = tf.data.Dataset.zip(source, target)
-    return pairs.map(lambda s, t: ({"source_x": s[0], "target_x": t[0]}, s[1])).prefetch(2)
+    return tf.data.Dataset.zip(source, target).map(_pair).prefetch(2)
+
+
+def _pair(source: tuple[tf.Tensor, tf.Tensor], target: tuple[tf.Tensor]) -> tuple[dict, tf.Tensor]:
+    return {"source_x": source[0], "target_x": target[0]}, source[1]
 
 
 def joint_batches(
@@ -57,8 +79,7 @@ def joint_batches(
     Args:
         source: examples `[n, ...]` and class numbers `[n]`.
         target: examples `[m, ...]` and class numbers `[m]`, of the same classes.
-        validation: examples `[k, ...]` and class numbers `[k]` of the target, for a learned policy:
-            neither trained on nor tested on.
+        validation: examples `[k, ...]` and class numbers `[k]` of the target, for a learned policy.
         batch_size: examples of each part in a batch.
         seed: of the order, drawn anew for every pass.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,32 +12,15 @@ import tensorflow as tf
 from tfmeta.inner_loop import dense_gradients, inner_loop, stateless_call
 from tfmeta.inner_loop.update_rules import check_rate
 from tfmeta.layers import network_input, normalize_by
+from tfmeta.transfer.domain_batches import JointBatch
 from tfmeta.transfer.source_policy import (
     GradientDescentOfReplicas,
     check_policy,
     policy_network,
     policy_view,
+    with_mean_one,
 )
 from tfmeta.transfer.two_domains import TwoDomainClassifier
-
-
-class JointBatch(NamedTuple):
-    """Examples of both domains, those of the target first.
-
-    Attributes:
-        x: `[target + source, ...]`.
-        y: class numbers `[target + source]`.
-        target_weights: `[target]`, of the examples of the target.
-    """
-
-    x: tf.Tensor
-    y: tf.Tensor
-    target_weights: tf.Tensor
-
-    @property
-    def n_target(self) -> tf.Tensor:
-        """The number of target examples."""
-        return tf.shape(self.target_weights)[0]
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -62,11 +45,15 @@ class JointTransfer(TwoDomainClassifier):
         backbone: a built Keras model from examples to features `[batch, features]`.
         head: the number of classes, or a Keras layer from features to logits.
         policy: `"uniform"`: the weight 1; a number: that weight; or `"learned"`, for which batches
-            have a validation part, which should be neither trained on nor tested on.
+            have a validation part of the target. It must not be tested on. Where few target
+            examples have labels, the same may be trained on.
         policy_inputs: what a learned policy sees of an example: `"loss"` (the cross-entropy),
             `"label"` (one-hot), `"features"`, one or more of them.
         policy_hidden: width of the policy's hidden layer.
         policy_optimizer: of the policy, a Keras optimizer or its name.
+        normalize: whether learned weights are divided by their mean over the batch, as in Ren et
+            al.: the policy says which source examples count more than others, not how much the
+            source counts, and cannot end with no source at all.
         inner_rate: of the step that the policy looks ahead.
         adapt: which weights take this step: `"all"`, or `"head"`, which is cheaper.
         **kwargs: `name` and other arguments of `keras.Model`.
@@ -98,6 +85,7 @@ class JointTransfer(TwoDomainClassifier):
         policy_inputs: Sequence[str] = ("loss",),
         policy_hidden: int = 100,
         policy_optimizer: str | keras.optimizers.Optimizer = "adam",
+        normalize: bool = True,
         inner_rate: float = 0.1,
         adapt: str = "all",
         **kwargs: Any,
@@ -107,7 +95,7 @@ class JointTransfer(TwoDomainClassifier):
         super().__init__(backbone, head, **kwargs)
         self.policy, self.policy_hidden = policy, policy_hidden
         self.policy_inputs = tuple(policy_inputs)
-        self.inner_rate, self.adapt = inner_rate, adapt
+        self.normalize, self.inner_rate, self.adapt = normalize, inner_rate, adapt
         self.policy_optimizer = keras.optimizers.get(policy_optimizer)
         self.fed = ("target_x", "source_x", "source_y")
         self.policy_network = None
@@ -185,7 +173,7 @@ class JointTransfer(TwoDomainClassifier):
         features: tf.Tensor,
         outputs: tf.Tensor,
     ) -> tf.Tensor:
-        """The weights of the source examples, once the policy has taken its step."""
+        """What the source losses are multiplied by, once the policy has taken its step."""
         n = batch.n_target
         seen = policy_view(self.policy_inputs, features[n:], outputs[n:], batch.y[n:])
         if self.policy_network is None:
@@ -202,7 +190,7 @@ class JointTransfer(TwoDomainClassifier):
         n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self.policy_loss_tracker.update_state(finite * n_replicas)
         self.source_weight_tracker.update_state(weights)
-        return weights
+        return self._factors(weights)
 
     def weigh(self, seen: tf.Tensor) -> tf.Tensor:
         """The weights of source examples under the present policy.
@@ -231,7 +219,7 @@ class JointTransfer(TwoDomainClassifier):
         Returns:
             A scalar.
         """
-        weights = self.weigh(seen)
+        weights = self._factors(self.weigh(seen))
         variables = self._lookahead_variables()
 
         def loss_function(values: Sequence[tf.Tensor], step: int) -> tf.Tensor:
@@ -247,6 +235,10 @@ class JointTransfer(TwoDomainClassifier):
             outputs, _ = stateless_call(self, inputs["validation_x"], values=pairs)
         validation_y = tf.cast(inputs["validation_y"], "int32")
         return self.compute_loss(inputs["validation_x"], validation_y, outputs, None)
+
+    def _factors(self, weights: tf.Tensor) -> tf.Tensor:
+        """What the losses of a batch's source examples are multiplied by."""
+        return with_mean_one(weights) if self.normalize else weights
 
     def source_weights(self, x: Any, y: Any, *, batch_size: int = 256) -> np.ndarray:
         """The weights that the policy gives to source examples.
@@ -294,7 +286,7 @@ class JointTransfer(TwoDomainClassifier):
         self.optimizer.build(self._model_variables())
 
     def get_config(self) -> dict[str, Any]:
-        names = ("policy", "policy_inputs", "policy_hidden", "inner_rate", "adapt")
+        names = ("policy", "policy_inputs", "policy_hidden", "normalize", "inner_rate", "adapt")
         return {
             **super().get_config(),
             **{name: getattr(self, name) for name in names},

@@ -89,6 +89,25 @@ def policy_view(
     return tf.stop_gradient(tf.concat([views[name] for name in inputs], axis=1))
 
 
+def with_mean_one(weights: tf.Tensor) -> tf.Tensor:
+    """Weights divided by their mean over the batch, that of all replicas.
+
+    Args:
+        weights: `[n]`, not negative.
+
+    Returns:
+        `[n]`.
+
+    Example:
+        >>> with_mean_one(tf.constant([0.1, 0.3])).numpy().round(3)
+        array([0.5, 1.5], dtype=float32)
+    """
+    mean, context = tf.reduce_mean(weights), tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync > 1:
+        mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+    return weights / (mean + tf.constant(1e-7, mean.dtype))
+
+
 def check_policy(policy: Any, inputs: Sequence[str], hidden: int, adapt: str) -> None:
     """Refuses options of `JointTransfer` that mean nothing."""
     is_number = isinstance(policy, (int, float)) and not isinstance(policy, bool)
