@@ -235,7 +235,12 @@ def sweep(options):
             varied = argparse.Namespace(**{**vars(options), name: value})
             outcome = run_tfmeta(varied)
             rate, memory = outcome["tasks_per_second"], outcome["peak_memory_mb"]
-            row = (f"{name}={value}", f"{rate:.1f}", f"{varied.n_tasks / rate:.3f}", f"{memory:.0f}")
+            row = (
+                f"{name}={value}",
+                f"{rate:.1f}",
+                f"{varied.n_tasks / rate:.3f}",
+                f"{memory:.0f}",
+            )
             print("{:>16} {:>8} tasks/s {:>8} s a step {:>6} MB".format(*row), flush=True)
             rows.append(row)
     return {"columns": ("size", "tasks per second", "seconds a step", "peak MB"), "rows": rows}
