@@ -154,7 +154,8 @@ def test_wrong_labels_lose_their_weight():
     weights = model.source_weights(x, noisy)
     assert weights.min() >= 0.0 and weights.max() <= 1.0
     assert float(auroc(weights[is_clean], weights[~is_clean])) > 0.95
-    assert weights[is_clean].mean() > weights[~is_clean].mean() + 0.3
+    # Only their ratio means something, since the weights of a batch are divided by their mean.
+    assert weights[is_clean].mean() > 10.0 * weights[~is_clean].mean()
     assert set(history) == {"loss", "accuracy", "policy_loss", "source_weight"}
     logs = model.evaluate(*domain(30, 0.5, seed=3), verbose=0, return_dict=True)
     assert set(logs) == {"loss", "accuracy"} and logs["accuracy"] > 0.9
