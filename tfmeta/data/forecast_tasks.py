@@ -1,0 +1,188 @@
+"""Forecasting as episodes: a series' own past is the support, its horizon the query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import tensorflow as tf
+
+from tfmeta.data.sampler import random_bits, random_integers
+from tfmeta.data.series import Series
+
+
+@dataclass(frozen=True)
+class ForecastTasks:
+    """Family of tasks for `episode_dataset`: one series, cut at one time; see `forecast_tasks`.
+
+    Attributes:
+        series: the series.
+        window: points that a forecast looks back at.
+        horizon: points of a forecast.
+        stride: points between the windows of a support set.
+    """
+
+    series: Series
+    window: int
+    horizon: int
+    stride: int
+
+    def past_needed(self, n_shot: int, n_query: int = 1) -> int:
+        """Points that a past must have for one episode.
+
+        Args:
+            n_shot: windows of the support set.
+            n_query: windows of the query set.
+
+        Returns:
+            A number of points.
+        """
+        return self._before_cut(n_shot) + n_query - 1 + self.horizon
+
+    def sample(
+        self, seed: int, episodes: tf.Tensor, n_shot: int, n_query: int
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Support and query of the episodes with the given numbers, both cut from pasts.
+
+        The support's targets end where the first query begins to be forecast.
+
+        Args:
+            seed: Any integer.
+            episodes: Episode numbers `[tasks]` int64.
+            n_shot: Windows of the support set.
+            n_query: Windows of the query set, one point apart.
+
+        Returns:
+            `(support_x, support_y, query_x, query_y)`, float32 `[tasks, n_shot, window]`,
+            `[tasks, n_shot, horizon]` and so on.
+
+        Raises:
+            ValueError: for a past that is too short for an episode.
+        """
+        needed = self.past_needed(n_shot, n_query)
+        self._check_lengths(needed)
+        bits = random_bits(seed, episodes, 2)
+        row = random_integers(bits[:, 0], len(self.series))
+        n_cuts = tf.gather(self._lengths, row) - needed + 1
+        cut = self._before_cut(n_shot) + random_integers(bits[:, 1], n_cuts)
+        support = cut[:, None] - self._support_offsets(n_shot)
+        query = cut[:, None] + tf.range(n_query, dtype=tf.int64)
+        start = tf.gather(self._starts, row)[:, None]
+        return (*self._windows(start + support), *self._windows(start + query))
+
+    def last(self, n_shot: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The episode of every series that ends with its past, and the level of its forecasts.
+
+        Args:
+            n_shot: windows of the support set.
+
+        Returns:
+            `support_x`, `support_y` and `query_x`, as `sample` gives them, with one query, and
+            `level [n]`: a forecast `y` of the network stands for the values `level * y`.
+
+        Raises:
+            ValueError: for a past that is too short for an episode.
+        """
+        self._check_lengths(self._before_cut(n_shot))
+        cut = (self._starts + self._lengths)[:, None]
+        support_x, support_y = self._windows(cut - self._support_offsets(n_shot))
+        window = tf.gather(self._values, cut[..., None] + np.arange(-self.window, 0))
+        level = level_of(window)
+        inputs = {
+            "support_x": support_x.numpy(),
+            "support_y": support_y.numpy(),
+            "query_x": tf.cast(window / level, tf.float32).numpy(),
+        }
+        return inputs, level[:, 0, 0].numpy()
+
+    def _before_cut(self, n_shot: int) -> int:
+        return self.window + self.horizon + (n_shot - 1) * self.stride
+
+    def _support_offsets(self, n_shot: int) -> np.ndarray:
+        """How far before the cut the support's forecasts begin, the oldest first."""
+        return self.horizon + self.stride * np.arange(n_shot, dtype=np.int64)[::-1]
+
+    def _windows(self, cuts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What comes before and after places of the joined values, in units of the level before."""
+        places = cuts[..., None] + np.arange(-self.window, self.horizon, dtype=np.int64)
+        values = tf.gather(self._values, places)
+        values = tf.cast(values / level_of(values[..., : self.window]), tf.float32)
+        return values[..., : self.window], values[..., self.window :]
+
+    def _check_lengths(self, needed: int) -> None:
+        lengths = self.series.lengths
+        if lengths.min() < needed:
+            raise ValueError(
+                f"Every past must have at least {needed} points for window={self.window}, "
+                f"horizon={self.horizon} and the windows asked for. Received: "
+                f"{int((lengths < needed).sum())} shorter series, such as "
+                f"{self.series.ids[int(lengths.argmin())]!r} with {lengths.min()}. Lower `window` "
+                "or the shots, or leave them out with `series.longer_than(...)`."
+            )
+
+    @cached_property
+    def _values(self) -> tf.Tensor:
+        # An eager tensor is captured by a graph; an array would be copied into it as a constant.
+        with tf.init_scope(), tf.device("CPU"):
+            return tf.constant(np.concatenate(self.series.past))
+
+    @cached_property
+    def _lengths(self) -> tf.Tensor:
+        with tf.init_scope(), tf.device("CPU"):
+            return tf.constant(self.series.lengths)
+
+    @cached_property
+    def _starts(self) -> tf.Tensor:
+        with tf.init_scope(), tf.device("CPU"):
+            return tf.cumsum(tf.constant(self.series.lengths), exclusive=True)
+
+
+def level_of(window: tf.Tensor) -> tf.Tensor:
+    """The mean absolute value of a window, 1 where that is zero: the unit of its forecast.
+
+    It looks at nothing that comes later.
+
+    Args:
+        window: `[..., window]`.
+
+    Returns:
+        `[..., 1]`.
+
+    Example:
+        >>> float(level_of(tf.constant([-1.0, 3.0]))[0])
+        2.0
+    """
+    level = tf.reduce_mean(tf.abs(window), axis=-1, keepdims=True)
+    return tf.where(level > 0.0, level, tf.ones_like(level))
+
+
+def forecast_tasks(series: Series, *, window: int, horizon: int, stride: int = 1) -> ForecastTasks:
+    """Family of forecasting tasks for `episode_dataset`.
+
+    A task is one series up to one time. Its support set is the latest windows of its past with what
+    followed them; its query is the window before the cut, with the horizon after it. Each window
+    and what follows it are in units of the window's own level (`level_of`).
+
+    Args:
+        series: the series; only their pasts are used.
+        window: points that a forecast looks back at.
+        horizon: points of a forecast.
+        stride: points between the windows of a support set.
+
+    Returns:
+        A task family; its `sample` gives float32 `[tasks, windows, points]`.
+
+    Raises:
+        ValueError: for sizes below one.
+
+    Example:
+        >>> tasks = forecast_tasks(Series([np.arange(1.0, 60.0)]), window=8, horizon=3)
+        >>> inputs, query_y = next(iter(episode_dataset(tasks, n_shot=5, n_query=1)))
+        >>> inputs["support_x"].shape, query_y.shape
+        (TensorShape([1, 5, 8]), TensorShape([1, 1, 3]))
+    """
+    for name, value in (("window", window), ("horizon", horizon), ("stride", stride)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+    return ForecastTasks(series, window, horizon, stride)
