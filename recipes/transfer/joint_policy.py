@@ -121,7 +121,7 @@ def run(options, seed):
     weights = models["learned weights"].source_weights(*source)
     scores = {
         name: float(np.mean(model.predict(test.x, verbose=0).argmax(-1) == test.y))
-        for name, model in models.items()
+        for name, model in reversed(models.items())  # the first is what others are compared with
     }
     return {**scores, "AUROC": float(auroc(weights[is_right], weights[~is_right]))}
 
