@@ -37,6 +37,7 @@ ALLOWED = {
         "reports",
         "typing",
     },
+    "forecasting": {"data", "functional", "intervals", "reports"},
     "plots": {"intervals", "reports", "typing"},
     "typing": set(),
     "errors": set(),

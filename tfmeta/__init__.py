@@ -6,6 +6,7 @@ from tfmeta.advise import advise
 from tfmeta.classifier_export import export_classifier
 from tfmeta.evaluation import EpisodeReport, compare_reports, evaluate_episodes
 from tfmeta.export import export_learner
+from tfmeta.forecasting import ForecastReport, evaluate_forecasts
 from tfmeta.learners.rejection import Rejection
 from tfmeta.open_set import OpenSetReport, calibrate_rejection, evaluate_open_set
 from tfmeta.ranking import BackboneRanking, rank_backbones
@@ -18,6 +19,7 @@ __all__ = [
     "AdviceReport",
     "BackboneRanking",
     "EpisodeReport",
+    "ForecastReport",
     "OpenSetReport",
     "Rejection",
     "advise",
@@ -26,6 +28,7 @@ __all__ = [
     "configure_threads",
     "data",
     "evaluate_episodes",
+    "evaluate_forecasts",
     "evaluate_open_set",
     "evaluation",
     "export_classifier",

@@ -22,8 +22,8 @@ def smape(actual: np.ndarray, forecast: np.ndarray) -> np.ndarray:
         ValueError: for shapes that differ, or numbers that are not finite.
 
     Example:
-        >>> float(smape(np.array([100.0]), np.array([50.0])))
-        66.66666666666667
+        >>> round(float(smape(np.array([100.0]), np.array([50.0]))), 3)
+        66.667
     """
     actual, forecast = _pair(actual, forecast)
     size = np.abs(actual) + np.abs(forecast)

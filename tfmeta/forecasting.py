@@ -1,0 +1,220 @@
+"""Forecasts of held-out horizons, with the errors of the M competitions and their intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfmeta.data import ForecastTasks
+from tfmeta.functional import mase, naive2, naive_error, smape
+from tfmeta.intervals import mean_interval
+from tfmeta.reports import read_report, write_report
+
+_FORMAT = "tfmeta.ForecastReport"
+Forecaster = Callable[[Mapping[str, np.ndarray]], Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ForecastReport:
+    """The result of `evaluate_forecasts`: errors of each series, and their means.
+
+    `owa` is the mean over series of `(smape_i / naive_smape + mase_i / naive_mase) / 2`, which is
+    the competition's number; below 1 is better than Naive2.
+
+    Attributes:
+        ids: names of the series.
+        smape: `[n]` in per cent.
+        mase: `[n]`.
+        naive_smape: mean sMAPE of Naive2 on the same series.
+        naive_mase: mean MASE of Naive2 on the same series.
+        left_out: names of series that are in no number, and why.
+        confidence: of the intervals.
+        name: what was evaluated.
+
+    Example:
+        >>> report = ForecastReport(ids=("a", "b"), smape=np.array([9.0, 11.0]),
+        ...     mase=np.array([1.0, 3.0]), naive_smape=20.0, naive_mase=4.0)
+        >>> report.mean("owa")[0]
+        0.5
+        >>> ForecastReport.from_json(report.to_json()).mean("mase") == report.mean("mase")
+        True
+    """
+
+    ids: tuple[str, ...]
+    smape: np.ndarray
+    mase: np.ndarray
+    naive_smape: float
+    naive_mase: float
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    confidence: float = 0.95
+    name: str | None = None
+
+    @property
+    def owa(self) -> np.ndarray:
+        """What each series adds to the overall weighted average, `[n]`."""
+        return 0.5 * (self.smape / self.naive_smape + self.mase / self.naive_mase)
+
+    def mean(self, error: str) -> tuple[float, float]:
+        """The mean of an error over the series, and the half width of its interval.
+
+        Args:
+            error: `"smape"`, `"mase"` or `"owa"`.
+
+        Returns:
+            `(mean, half_width)`.
+        """
+        return mean_interval(getattr(self, error), self.confidence)
+
+    def __str__(self) -> str:
+        owa, ci = self.mean("owa")
+        out = f", {len(self.left_out)} left out" if self.left_out else ""
+        return (
+            f"OWA {owa:.3f} ± {ci:.3f}, sMAPE {self.smape.mean():.3f} %, MASE "
+            f"{self.mase.mean():.3f} ({100 * self.confidence:g} % CI, {len(self.ids)} series{out})"
+        )
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as JSON text, also written to a file if a path is given.
+
+        Args:
+            path: a file; it is either written whole or left as it was.
+
+        Returns:
+            The text.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        lists = {name: fields[name].tolist() for name in ("smape", "mase")}
+        return write_report(_FORMAT, {**fields, **lists, "ids": list(self.ids)}, path)
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> ForecastReport:
+        """The report that `to_json` wrote.
+
+        Args:
+            source: a path, or the text itself.
+
+        Returns:
+            An equal report.
+
+        Raises:
+            ValueError: for text that is not a report, or misses a part of one.
+        """
+        fields = read_report(_FORMAT, cls, source)
+        arrays = {name: np.array(fields[name], np.float64) for name in ("smape", "mase")}
+        return cls(**{**fields, **arrays, "ids": tuple(fields["ids"])})
+
+
+def forecast(forecaster: Forecaster, tasks: ForecastTasks, *, n_shot: int) -> np.ndarray:
+    """What follows each series, in its own units.
+
+    Args:
+        forecaster: from a batch of episodes to `[n, 1, horizon]`: a learner, or a function.
+        tasks: the series, window and horizon.
+        n_shot: windows of every support set.
+
+    Returns:
+        `[n, horizon]` float64.
+
+    Example:
+        >>> tasks = forecast_tasks(Series([np.arange(1.0, 30.0)]), window=4, horizon=2)
+        >>> forecast(lambda inputs: inputs["query_x"][:, :, -2:], tasks, n_shot=1).round(3)
+        array([[28., 29.]])
+    """
+    inputs, level = tasks.last(n_shot)
+    if hasattr(forecaster, "predict"):
+        outputs = forecaster.predict(inputs, verbose=0)
+    else:
+        outputs = forecaster(inputs)
+    return np.asarray(outputs, np.float64)[:, 0] * level[:, None]
+
+
+def evaluate_forecasts(
+    forecaster: Forecaster,
+    tasks: ForecastTasks,
+    *,
+    n_shot: int,
+    confidence: float = 0.95,
+    name: str | None = None,
+) -> ForecastReport:
+    """A report of how well the future of every series is forecast from its past.
+
+    Series whose past repeats itself with the period have no MASE (its denominator is zero): they
+    are left out of every number, and the report names them.
+
+    Args:
+        forecaster: from a batch of episodes to `[n, 1, horizon]`: a learner, or a function.
+        tasks: series with a future of `horizon` points.
+        n_shot: windows of every support set.
+        confidence: of the intervals.
+        name: what is evaluated; None for the learner's own.
+
+    Returns:
+        The report; `str(report)` has OWA, sMAPE and MASE.
+
+    Raises:
+        ValueError: for series without a future of the horizon's length.
+
+    Example:
+        >>> draws = np.random.default_rng(0)
+        >>> series = Series([draws.uniform(1, 2, 30) for _ in range(3)]).hold_out(2)
+        >>> tasks = forecast_tasks(series, window=4, horizon=2)
+        >>> last = lambda inputs: np.repeat(inputs["query_x"][..., -1:], 2, axis=-1)
+        >>> round(evaluate_forecasts(last, tasks, n_shot=1).mean("owa")[0], 6)
+        1.0
+    """
+    series = tasks.series
+    _check_future(tasks)
+    rows, left_out = _with_naive_error(tasks)
+    tasks = dataclasses.replace(tasks, series=series.select(rows))
+    series = tasks.series
+    forecasts = forecast(forecaster, tasks, n_shot=n_shot)
+    naive = [naive2(past, tasks.horizon, period=series.period) for past in series.past]
+    smapes, mases = _errors(forecasts, tasks)
+    naive_smapes, naive_mases = _errors(np.array(naive), tasks)
+    return ForecastReport(
+        ids=series.ids,
+        smape=smapes,
+        mase=mases,
+        naive_smape=float(naive_smapes.mean()),
+        naive_mase=float(naive_mases.mean()),
+        left_out=left_out,
+        confidence=confidence,
+        name=getattr(forecaster, "name", None) if name is None else name,
+    )
+
+
+def _errors(forecasts: np.ndarray, tasks: ForecastTasks) -> tuple[np.ndarray, np.ndarray]:
+    """SMAPE and MASE of each series."""
+    series = tasks.series
+    triples = list(zip(series.future or (), forecasts, series.past, strict=True))
+    smapes = [smape(y, f) for y, f, _ in triples]
+    mases = [mase(y, f, past, period=series.period) for y, f, past in triples]
+    return np.array(smapes), np.array(mases)
+
+
+def _with_naive_error(tasks: ForecastTasks) -> tuple[list[int], dict[str, str]]:
+    """The numbers of the series that have a MASE, and why the others have none."""
+    rows, left_out = [], {}
+    for row, (name, past) in enumerate(zip(tasks.series.ids, tasks.series.past, strict=True)):
+        try:
+            naive_error(past, period=tasks.series.period)
+            rows.append(row)
+        except ValueError:
+            left_out[name] = "its past repeats itself with the period"
+    if not rows:
+        raise ValueError("No series has a MASE. Received: pasts that all repeat themselves.")
+    return rows, left_out
+
+
+def _check_future(tasks: ForecastTasks) -> None:
+    future = tasks.series.future
+    lengths = sorted({len(x) for x in future}) if future is not None else []
+    if lengths != [tasks.horizon]:
+        raise ValueError(
+            f"Every series must have a future of horizon={tasks.horizon} points. Received: "
+            f"futures of {lengths or 'no'} points. Make them with `series.hold_out(horizon)`."
+        )
