@@ -7,6 +7,7 @@ from tfmeta.intervals import mean_interval
 from tfmeta.plots import (
     plot_adaptation,
     plot_episode,
+    plot_forecast,
     plot_history,
     plot_regression,
     plot_report,
@@ -171,3 +172,15 @@ def test_a_report_is_drawn_with_all_its_episodes(values, tmp_path):
     assert sum(bars) == len(values)
     np.testing.assert_allclose(ax.lines[0].get_xdata(), 100 * mean)
     assert plot_report(report, ax=ax, save=tmp_path / "report.png") is figure
+
+
+def test_a_forecast_goes_on_where_the_past_ends(tmp_path):
+    path = tmp_path / "forecast.png"
+    figure = plot_forecast(
+        np.arange(10.0), {"ours": [10.0, 12.0]}, future=[10.0, 11.0], last=4, title="a", save=path
+    )
+    lines = {line.get_label(): line.get_xydata() for line in figure.axes[0].lines}
+    np.testing.assert_array_equal(lines["past"], [[t, t] for t in (6, 7, 8, 9)])
+    np.testing.assert_array_equal(lines["what followed"], [[10, 10], [11, 11]])
+    np.testing.assert_array_equal(lines["ours"], [[10, 10], [11, 12]])
+    assert path.read_bytes()[:4] == PNG
