@@ -15,6 +15,7 @@ def test_the_same_scores_whatever_ran_before():
     first = seeds.over_seeds(run, 2)
     np.random.rand()
     assert seeds.over_seeds(run, 3)["score"][:2] == first["score"]
+    assert seeds.over_seeds(run, 2, first=1)["score"][0] == first["score"][1]
     with pytest.raises(ValueError, match="--seeds 1"):
         seeds.over_seeds(run, 1)
 

@@ -35,7 +35,8 @@ def parser(description: str, *, recipe: str, **defaults: Any) -> argparse.Argume
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = options.add_argument
-    add("--seeds", type=int, default=5, help="trainings of each method, from seed 0 on")
+    add("--seeds", type=int, default=5, help="trainings of each method")
+    add("--first-seed", type=int, default=0, help="the others follow")
     add("--steps", type=int, default=500, help="batches of a training")
     add("--batch-size", type=int, default=64, help="examples of each domain in a batch")
     add("--learning-rate", type=float, default=1e-3, help="of Adam, decayed to zero by a cosine")
@@ -62,12 +63,15 @@ def adam(options: argparse.Namespace) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(rate)
 
 
-def over_seeds(run: Callable[[int], Mapping[str, float]], n_seeds: int) -> dict[str, list[float]]:
+def over_seeds(
+    run: Callable[[int], Mapping[str, float]], n_seeds: int, *, first: int = 0
+) -> dict[str, list[float]]:
     """What one run gives, from each of several seeds.
 
     Args:
         run: from a seed to named scores; Keras is seeded before it is called.
-        n_seeds: seeds `0 ... n_seeds - 1`, at least 2.
+        n_seeds: how many, at least 2.
+        first: the first seed; the others follow.
 
     Returns:
         A list of scores, one a seed, by name.
@@ -84,7 +88,7 @@ def over_seeds(run: Callable[[int], Mapping[str, float]], n_seeds: int) -> dict[
     if n_seeds < 2:
         raise ValueError(f"An interval needs 2 seeds at least. Received: --seeds {n_seeds}.")
     scores: dict[str, list[float]] = {}
-    for seed in range(n_seeds):
+    for seed in range(first, first + n_seeds):
         keras.utils.set_random_seed(seed)
         start = time.perf_counter()
         for name, score in run(seed).items():

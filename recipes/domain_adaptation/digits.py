@@ -113,7 +113,9 @@ def main(arguments=None):
     """Runs the recipe and returns its record."""
     options = parse(arguments)
     source, target = (DOMAINS[d]() for d in sorted(DOMAINS, key=lambda d: d != options.source))
-    scores = seeds.over_seeds(lambda seed: run(source, target, options, seed), options.seeds)
+    scores = seeds.over_seeds(
+        lambda seed: run(source, target, options, seed), options.seeds, first=options.first_seed
+    )
     title = f"Digits, {options.source} to {'/'.join(set(DOMAINS) - {options.source})}, inductive"
     return seeds.finish(seeds.seeds_record(scores, title=title, command=options.command), options)
 

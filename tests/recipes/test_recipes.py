@@ -36,6 +36,7 @@ TINY = {
     "domain_adaptation/digits.py": None,  # in test_transfer_recipes.py
     "transfer/joint_policy.py": None,  # in test_transfer_recipes.py
     "transfer/self_supervised.py": None,  # in test_self_supervised_recipe.py
+    "time_series/m4.py": None,  # in test_time_series_recipe.py
     "transfer/episodic.py": None,  # in test_fine_tune_recipes.py
     "transfer/fine_tune.py": None,  # in test_fine_tune_recipes.py
     "results_table.py": None,

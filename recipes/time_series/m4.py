@@ -1,0 +1,216 @@
+"""Forecasting as few-shot learning on the M4 competition: every series is a task.
+
+    python recipes/time_series/m4.py --kind weekly --data data/timeseries/m4_hourly_weekly.npz
+    python recipes/time_series/m4.py --kind hourly --data data/timeseries/m4_hourly_weekly.npz
+
+The support set of a task is the latest windows of a series' own past, the query its horizon. MAML
+and Reptile learn weights that adapt to a series; beside them stand the same network trained on all
+series without adaptation, and one trained on each series alone. All learn from the pasts without
+their last horizon, on which the epoch is chosen, and are tested on the official hold-out: OWA,
+where Naive2 is 1. The networks are N-BEATS-like blocks.
+"""
+
+import os
+import time
+
+import keras
+import tensorflow as tf
+
+import tfmeta
+from tfmeta import cli, plots, runs
+from tfmeta.data import forecast_tasks, series_from_npz
+from tfmeta.functional import naive2
+from tfmeta.inner_loop import Adam, ClippedGradients, LayerStepRates
+from tfmeta.learners import MAML, Reptile
+from tfmeta.models import nbeats_forecaster
+
+# The period and the official horizon, and the windows of a support set.
+KINDS = {
+    "hourly": {"period": 24, "horizon": 48, "window": 168, "n_shot": 8, "stride": 24},
+    "weekly": {"period": 1, "horizon": 13, "window": 26, "n_shot": 6, "stride": 2},
+}
+METHODS = ("maml", "reptile", "no adaptation", "from scratch")
+COLUMNS = ("forecaster", "OWA", "sMAPE", "MASE", "minutes")
+
+
+def parse(arguments):
+    """The options, with the sizes of the kind of series that they name."""
+    parser = cli.parser(
+        __doc__,
+        recipe="time_series/m4.py",
+        n_query=4,
+        n_tasks=16,
+        steps=2000,
+        epochs=5,
+        learning_rate=1e-3,
+        run="runs/m4",
+    )
+    add = parser.add_argument
+    add("--data", default="data/timeseries/m4_hourly_weekly.npz")
+    add("--kind", default="weekly", choices=tuple(KINDS))
+    for name in ("period", "horizon", "window", "stride"):
+        add(f"--{name}", type=int)
+    add("--units", type=int, default=128)
+    add("--inner-steps", type=int, default=5)
+    add("--inner-rate", type=float, default=0.02)
+    add("--scratch-steps", type=int, default=100, help="of Adam, on each series alone")
+    add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.set_defaults(**KINDS[parser.parse_known_args(arguments)[0].kind])
+    return cli.parse(parser, arguments)
+
+
+def build_network(options):
+    """The network of every forecaster."""
+    return nbeats_forecaster(options.window, options.horizon, units=options.units)
+
+
+def tasks_of(series, options):
+    """The family of tasks of some series."""
+    sizes = {name: getattr(options, name) for name in ("window", "horizon", "stride")}
+    return forecast_tasks(series, **sizes)
+
+
+def build_learner(method, options):
+    """A learner that adapts to a series."""
+    name = method.replace(" ", "_")
+    if method == "reptile":
+        rule, steps = Adam(options.inner_rate / 10, beta_1=0.0), 2 * options.inner_steps
+        return Reptile(build_network(options), update_rule=rule, inner_steps=steps, name=name)
+    if method == "from scratch":
+        rule, steps = Adam(1e-3), options.scratch_steps
+    else:
+        # A series whose level jumps has errors, and gradients, beyond all others.
+        rule = ClippedGradients(LayerStepRates(options.inner_rate), max_norm=1.0)
+        steps = options.inner_steps
+    return MAML(build_network(options), update_rule=rule, inner_steps=steps, name=name)
+
+
+def train_learner(method, train, options):
+    """A trained learner, at the epoch with the best validation error."""
+    learner = build_learner(method, options)
+    if method == "from scratch":
+        learner.compile()
+        return learner
+    optimizer = keras.optimizers.SGD(1.0) if method == "reptile" else cosine_adam(options)
+    learner.compile(optimizer, loss="mae")
+    batches = cli.episodes(train, "train", options, n_query=options.n_query)
+    best = BestForecasts(learner, train, options.n_shot)
+    learner.fit(batches, **epochs_of(options), callbacks=[best], verbose=0)
+    return learner
+
+
+def train_without_adaptation(train, options):
+    """The same network, trained on the same windows of all series."""
+    network = build_network(options)
+    network.compile(cosine_adam(options), loss="mae")
+
+    def windows(inputs, query_y):
+        x = tf.concat([inputs["support_x"], inputs["query_x"]], axis=1)
+        y = tf.concat([inputs["support_y"], query_y], axis=1)
+        return tf.reshape(x, [-1, options.window]), tf.reshape(y, [-1, options.horizon])
+
+    batches = cli.episodes(train, "train", options, n_query=options.n_query).map(windows)
+    forecaster = without_adaptation(network)
+    best = BestForecasts(forecaster, train, options.n_shot)
+    network.fit(batches, **epochs_of(options), callbacks=[best], verbose=0)
+    return forecaster
+
+
+def without_adaptation(network):
+    """A network as a forecaster of episodes, of which it looks at the query alone."""
+    return lambda inputs: network(inputs["query_x"][:, 0])[:, tf.newaxis]
+
+
+def cosine_adam(options):
+    """Adam, whose learning rate falls to zero by a cosine."""
+    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
+    return keras.optimizers.Adam(rate)
+
+
+def epochs_of(options):
+    """Epochs and their steps, as `fit` takes them."""
+    epochs = min(options.epochs, options.steps)
+    return {"epochs": epochs, "steps_per_epoch": options.steps // epochs}
+
+
+class BestForecasts(keras.callbacks.Callback):
+    """Prints the validation OWA of every epoch, and goes back to the best one's weights."""
+
+    def __init__(self, forecaster, validation, n_shot):
+        super().__init__()
+        self.forecaster, self.validation, self.n_shot = forecaster, validation, n_shot
+        self.best = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        report = tfmeta.evaluate_forecasts(
+            self.forecaster, self.validation, n_shot=self.n_shot, name=self.model.name
+        )
+        owa, _ = report.mean("owa")
+        print(f"{self.model.name}, epoch {epoch + 1}: validation {report}", flush=True)
+        if self.best is None or owa < self.best[0]:
+            self.best = (owa, self.model.get_weights())
+
+    def on_train_end(self, logs=None):
+        self.model.set_weights(self.best[1])
+
+
+def row(method, report, minutes):
+    """The line of the table for one forecaster."""
+    cells = ["{:.3f} ± {:.3f}".format(*report.mean(name)) for name in ("owa", "smape", "mase")]
+    return (method, *cells, f"{minutes:.1f}")
+
+
+def draw(forecasts, series, options, number):
+    """The forecasts of one series, into the run's folder."""
+    plots.plot_forecast(
+        series.past[number],
+        {name: each[number] for name, each in forecasts.items()},
+        future=series.future[number],
+        last=3 * options.horizon,
+        title=series.ids[number],
+        save=os.path.join(options.run, f"forecast_{series.ids[number]}.png"),
+    )
+
+
+def main(arguments=None):
+    """Runs the recipe and returns its record."""
+    options = parse(arguments)
+    series = series_from_npz(options.data, kind=options.kind.upper(), period=options.period)
+    options.run = cli.new_folder(options.run)
+    held = series.hold_out(options.horizon)
+    train, test = tasks_of(held, options), tasks_of(series, options)
+    rows, forecasts = [], {}
+    for method in options.methods:
+        start = time.perf_counter()
+        if method == "no adaptation":
+            forecaster = train_without_adaptation(train, options)
+        else:
+            forecaster = train_learner(method, train, options)
+        minutes = (time.perf_counter() - start) / 60
+        report = tfmeta.evaluate_forecasts(forecaster, test, n_shot=options.n_shot, name=method)
+        report.to_json(os.path.join(options.run, f"report_{method.replace(' ', '_')}.json"))
+        print(f"{method}: {report}", flush=True)
+        rows.append(row(method, report, minutes))
+        forecasts[method] = tfmeta.forecasting.forecast(forecaster, test, n_shot=options.n_shot)
+        if method == "maml":
+            tfmeta.export_learner(forecaster, os.path.join(options.run, "saved_model"))
+    rows.append(("Naive2", "1.000", f"{report.naive_smape:.3f}", f"{report.naive_mase:.3f}", "–"))
+    forecasts["Naive2"] = [
+        naive2(past, options.horizon, period=options.period) for past in series.past
+    ]
+    for number in range(min(3, len(series))):
+        draw(forecasts, series, options, number)
+    record = {
+        "title": f"M4 {options.kind}, {len(report.ids)} series, seed {options.seed}",
+        "command": options.command,
+        "table": {"columns": COLUMNS, "rows": rows},
+        **runs.circumstances(),
+    }
+    if options.record:
+        runs.write_record(record, options.record)
+    return record
+
+
+if __name__ == "__main__":
+    tfmeta.configure_threads("operations")
+    main()

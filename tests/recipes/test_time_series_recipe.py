@@ -1,0 +1,31 @@
+"""Forecasting as few-shot learning, on tiny series."""
+
+import json
+
+import numpy as np
+
+TINY = (
+    "--kind weekly --horizon 2 --window 4 --n-shot 2 --stride 1 --units 4 --steps 2 --epochs 1 "
+    "--n-tasks 2 --n-query 1 --inner-steps 1 --scratch-steps 2"
+)
+
+
+def test_m4_recipe(load, tmp_path):
+    draws = np.random.default_rng(0)
+    values, lengths = draws.uniform(5, 9, 90), [20, 30, 40]
+    data, run, record = (tmp_path / name for name in ("series.npz", "run", "record.json"))
+    np.savez(
+        data,
+        train_values=values,
+        train_offsets=np.cumsum([0, *lengths]),
+        test_values=draws.uniform(5, 9, 6),
+        test_offsets=np.array([0, 2, 4, 6]),
+        period=np.array(["WEEKLY"] * 3),
+    )
+    arguments = [*TINY.split(), f"--data={data}", f"--run={run}", f"--record={record}"]
+    returned = load("time_series/m4.py").main(arguments)
+    assert json.loads(record.read_text()) == json.loads(json.dumps(returned))
+    names = [row[0] for row in returned["table"]["rows"]]
+    assert names == ["maml", "reptile", "no adaptation", "from scratch", "Naive2"]
+    written = {path.name for path in run.iterdir()}
+    assert {"saved_model", "forecast_0.png", "report_maml.json"} <= written
