@@ -83,8 +83,7 @@ def query_source(statistics: str, *, training: bool) -> str:
         >>> query_source("running", training=False)
         'moving'
     """
-    if statistics == "transductive":
-        return "batch"
-    if statistics == "running" and training:
+    if training and statistics != "support":
+        # By the batch, in one kernel: the statistics of a transductive pass are not asked for.
         return "update"
-    return "moving"
+    return "batch" if statistics == "transductive" else "moving"
