@@ -73,9 +73,7 @@ def test_levels_look_at_the_window_alone():
 def test_too_short_series_are_named_and_can_be_left_out(series):
     tasks = forecast_tasks(series, window=15, horizon=5, stride=3)
     assert tasks.past_needed(2) == 15 + 5 + 3 + 5
-    with pytest.raises(
-        ValueError, match=r"at least 28 points.*2 shorter.*'0' with 20"
-    ):
+    with pytest.raises(ValueError, match=r"at least 28 points.*2 shorter.*'0' with 20"):
         tasks.sample(0, tf.constant([0], tf.int64), 2, 1)
     long, left_out = series.longer_than(27)
     assert left_out == ("0", "2") and long.ids == ("1",)

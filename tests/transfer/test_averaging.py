@@ -159,6 +159,7 @@ def test_a_frozen_backbone_is_averaged_bit_for_bit():
     assert not np.array_equal(model.head.get_weights()[0], head[0])
 
 
+@pytest.mark.slow
 def test_averaging_on_two_replicas(two_replicas):
     one, averages = make(norm=False, dropout=0.0), []
     with two_replicas.scope():

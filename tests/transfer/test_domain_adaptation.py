@@ -68,7 +68,12 @@ def target_accuracy(learner, **options):
 
 
 @pytest.mark.parametrize(
-    ("learner", "options"), [(DAN, {"weight": 2.0}), (DeepCORAL, {"weight": 0.0}), (DANN, {})]
+    ("learner", "options"),
+    [
+        (DAN, {"weight": 2.0}),
+        pytest.param(DeepCORAL, {"weight": 0.0}, marks=pytest.mark.slow),
+        pytest.param(DANN, {}, marks=pytest.mark.slow),
+    ],
 )
 def test_features_that_forget_the_domain_serve_the_target(learner, options):
     alone, _ = target_accuracy(DAN, weight=0.0)

@@ -179,7 +179,7 @@ def test_a_loaded_model_goes_on_as_if_nothing_had_happened(policy, tmp_path):
     assert histories[0] == histories[1]
 
 
-@pytest.mark.parametrize("policy", [0.5, "learned"])
+@pytest.mark.parametrize("policy", [0.5, pytest.param("learned", marks=pytest.mark.slow)])
 def test_two_replicas_are_one(policy, two_replicas):
     options = {"policy_optimizer": "sgd", "inner_rate": 0.5}
     one = make(policy, **options)

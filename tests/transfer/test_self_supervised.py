@@ -140,7 +140,9 @@ def test_moving_statistics_move_in_training_alone():
     assert np.abs(norm.moving_mean).max() > 0.01
 
 
-@pytest.mark.parametrize("kind", ["simclr", "rotation", "pictures"])
+@pytest.mark.parametrize(
+    "kind", ["simclr", *(pytest.param(k, marks=pytest.mark.slow) for k in ("rotation", "pictures"))]
+)
 def test_the_round_trip_goes_on(kind, tmp_path):
     x = vectors() if kind == "simclr" else pictures()
     model = {"simclr": simclr, "rotation": rotation, "pictures": lambda: SimCLR(backbone())}[kind]()
