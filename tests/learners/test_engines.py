@@ -68,7 +68,7 @@ def assert_same_training(make, **options):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-SLOW = {"first order", "body", "transductive", "running", "curvature"}
+SLOW = {"first order", "body", "transductive", "running", "curvature", "clipped adam"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_both_engines_train_alike(name):
     assert_same_training(make)
 
 
-@pytest.mark.parametrize("statistics", ["support", "running"])
+@pytest.mark.parametrize("statistics", ["support", pytest.param("running", marks=pytest.mark.slow)])
 def test_learned_rates_train_the_strided_conv4(statistics):
     # TensorFlow's graph optimizer once made a cycle of this graph.
     net = conv4((8, 8, 1), outputs=N_WAY, filters=4, downsampling="stride")
@@ -119,7 +119,7 @@ def test_the_meta_gradient_of_an_option_agrees_with_finite_differences(name):
     assert tfmeta.gradcheck(learner, *DATA) < 1e-6
 
 
-@pytest.mark.parametrize("inner_batch_size", [None, 3])
+@pytest.mark.parametrize("inner_batch_size", [None, pytest.param(3, marks=pytest.mark.slow)])
 def test_reptile_trains_alike(inner_batch_size):
     def make(engine):
         options = {"update_rule": 0.1, "inner_batch_size": inner_batch_size}

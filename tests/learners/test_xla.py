@@ -20,7 +20,7 @@ def network(downsampling):
     return conv4((16, 16, 1), outputs=3, filters=2, downsampling=downsampling)
 
 
-@pytest.mark.parametrize("statistics", ["support", "running"])
+@pytest.mark.parametrize("statistics", ["support", pytest.param("running", marks=pytest.mark.slow)])
 def test_second_order_step_is_the_same(statistics):
     weights = []
     for jit_compile in (False, True):

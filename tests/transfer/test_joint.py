@@ -89,7 +89,10 @@ def test_domains_of_different_sizes_count_alike():
 
 
 @pytest.mark.parametrize("policy_inputs", [("loss",), ("loss", "label", "features")])
-@pytest.mark.parametrize(("adapt", "normalize"), [("all", True), ("all", False), ("head", True)])
+@pytest.mark.parametrize(
+    ("adapt", "normalize"),
+    [("all", True), pytest.param("all", False, marks=pytest.mark.slow), ("head", True)],
+)
 def test_the_gradient_of_the_policy_through_the_step(adapt, normalize, policy_inputs):
     model = make(
         "learned",
