@@ -35,7 +35,9 @@ LEARNERS = {
     "siamese_triplet": lambda: SiameseNetwork(vectors(), pair_loss="triplet"),
     "feat": lambda: FEAT(vectors(), heads=2, temperature=2.0),
 }
-every_learner = pytest.mark.parametrize("kind", LEARNERS)
+SLOW = {"relation_maps"}
+KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LEARNERS]
+every_learner = pytest.mark.parametrize("kind", KINDS)
 
 
 def make(kind):

@@ -122,6 +122,7 @@ def test_it_counts_the_optimizer():
     assert 2 * weights <= more <= 2 * weights + 100
 
 
+@pytest.mark.slow
 def test_a_task_grows_with_queries_and_steps():
     one = learner().plan(inputs()).task_bytes
     assert learner().plan(inputs(n_query=20)).task_bytes > 1.4 * one

@@ -35,7 +35,7 @@ METRIC_METHODS = {
     "baseline_plus_plus": "Baseline++",
     "feat": "FEAT",
 }
-QUICK = ("r2d2", "simple_shot")
+QUICK = ("simple_shot",)
 
 
 def check_on_pictures(report, pictures, run):
@@ -70,6 +70,7 @@ def test_methods_of_the_metric_recipe(load, method, pictures, tmp_path):
     check_on_pictures(reports["3way_2shot"], pictures, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_every_method_of_the_metric_recipe_builds(load):
     recipe = load("few_shot/metric.py")
     assert {name: m.name for name, m in recipe.METHODS.items()} == METRIC_METHODS

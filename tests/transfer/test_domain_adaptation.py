@@ -117,7 +117,9 @@ def test_pseudo_labels_are_the_confident_ones():
         pseudo_labels(model, logits, threshold=1.5)
 
 
-@pytest.mark.parametrize("learner", [DAN, DeepCORAL, DANN])
+@pytest.mark.parametrize(
+    "learner", [*(pytest.param(k, marks=pytest.mark.slow) for k in (DAN, DeepCORAL)), DANN]
+)
 def test_the_round_trip_goes_on(learner, tmp_path):
     source_x, source_y, target_x, _ = domains()
     model = make(learner)

@@ -51,7 +51,9 @@ def fit(model, x, **options):
     return model.fit(x, **options).history
 
 
-@pytest.mark.parametrize("form", ["array", "dataset", "labelled"])
+@pytest.mark.parametrize(
+    "form", ["array", *(pytest.param(f, marks=pytest.mark.slow) for f in ("dataset", "labelled"))]
+)
 def test_rotations_are_learned(form):
     model, x = compiled(rotation()), pictures()
     data, options = x, {"epochs": 15}
