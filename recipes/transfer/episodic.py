@@ -58,10 +58,10 @@ def build_maml(backbone, kind, options):
         backbone.trainable = False
     else:
         backbone = add_adapters(backbone, kind)
+    # Of the backbone's dtype, by which the learner knows whether to scale pictures to 0 ... 1.
+    pictures = keras.Input(backbone.input_shape[1:], dtype=backbone.inputs[0].dtype)
     head = keras.layers.Dense(options.n_way, name="head")
-    network = keras.Sequential(
-        [keras.Input(backbone.input_shape[1:], dtype="uint8"), backbone, head]
-    )
+    network = keras.Sequential([pictures, backbone, head])
     return MAML(
         network,
         adapt="head" if kind == "head" else f"{kind}|head",

@@ -69,6 +69,8 @@ def test_what_the_outer_loop_trains(load, arguments, method):
     if method == "simple_shot":
         pytest.skip("it trains nothing")
     learner = recipe.build_learner(method, backbone, None, options)
+    network = getattr(learner, learner.network_argument)
+    assert network.inputs[0].dtype == backbone.inputs[0].dtype == "float32"
     trained = {v.path.split("/")[-1] for v in learner.trainable_variables}
     wanted = {
         "prototypical": {"kernel", "bias", "gamma", "beta"},
