@@ -5,7 +5,9 @@ from tfmeta.functional.attention import (
     scaled_dot_product_attention,
 )
 from tfmeta.functional.batch_norm import (
+    batch_norm,
     batch_norm_gradients,
+    batch_norm_second_gradients,
     fused_batch_norm,
     has_batch_norm_kernel,
 )
@@ -80,7 +82,9 @@ __all__ = [
     "autocorrelation",
     "balanced_mean",
     "batch_hard_triplets",
+    "batch_norm",
     "batch_norm_gradients",
+    "batch_norm_second_gradients",
     "binned_calibration_error",
     "calibration_bins",
     "character_ngrams",

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfmeta.functional import exact_moments, fused_batch_norm, has_batch_norm_kernel
+from tfmeta.functional import batch_norm, exact_moments, fused_batch_norm, has_batch_norm_kernel
 
 SOURCES = ("batch", "moving", "update")
 
@@ -72,22 +72,36 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         if source == "moving" or not self.trainable:
             return super().call(inputs, training=False, mask=mask)
-        is_plain = mask is None and has_batch_norm_kernel(inputs, self.axis, self.epsilon)
-        if source == "update" and is_plain:
+        is_plain = mask is None and self.axis in (-1, inputs.shape.rank - 1)
+        if source == "batch" and is_plain:
+            return self._call_exact(inputs)
+        if source == "update" and is_plain and has_batch_norm_kernel(inputs, self.epsilon):
             return self._call_kernel(inputs)
         with self._momentum_zero() if source == "batch" else contextlib.nullcontext():
             return super().call(inputs, training=True, mask=mask)
 
+    def _call_exact(self, inputs):
+        # As in the stock layer: half precision is too coarse for moments.
+        x = tf.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        mean, variance = exact_moments(x, list(range(x.shape.rank - 1)))
+        self.moving_mean.assign(mean)
+        self.moving_variance.assign(variance)
+        y = batch_norm(x, *self._gamma_and_beta(x), self.epsilon)
+        return tf.cast(y, self.compute_dtype)
+
     def _call_kernel(self, x):
         # Not for "batch", whose moments have gradients: on the few pictures of a support set the
         # kernel is no faster, and TensorFlow's graph optimizer breaks inner loops of it (a cycle).
-        channels = [x.shape[-1]]
-        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
-        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
-        y, mean, variance = fused_batch_norm(x, gamma, beta, self.epsilon)
+        y, mean, variance = fused_batch_norm(x, *self._gamma_and_beta(x), self.epsilon)
         for moving, moment in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + moment * (1.0 - self.momentum))
         return y
+
+    def _gamma_and_beta(self, x):
+        channels = [x.shape[-1]]
+        gamma = tf.cast(self.gamma, x.dtype) if self.scale else tf.ones(channels, x.dtype)
+        beta = tf.cast(self.beta, x.dtype) if self.center else tf.zeros(channels, x.dtype)
+        return gamma, beta
 
     @contextlib.contextmanager
     def _momentum_zero(self) -> Iterator[None]:
