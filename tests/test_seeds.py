@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tfmeta import cli, seeds
+from tfmeta import cli, runs, seeds
 
 
 def test_the_same_scores_whatever_ran_before():
@@ -34,5 +34,5 @@ def test_the_record_has_paired_differences(tmp_path):
         ["b", "70.0 % ± 24.8", "+10.0 ± 0.0", "0.900 ± 0.000"],
     ]
     assert record["title"] == "T, mean and 95 % interval over 3 seeds"
-    seeds.finish(record, options)
+    runs.write_table(record, options.record)
     assert json.loads(path.read_text("utf8")) == record

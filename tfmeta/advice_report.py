@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfmeta.intervals import mean_interval
-from tfmeta.reports import read_report, write_report
-
-_FORMAT = "tfmeta.AdviceReport"
+from tfmeta.json_report import JsonReport
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,8 +37,8 @@ class MethodResult:
     note: str = ""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AdviceReport:
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class AdviceReport(JsonReport):
     """The result of `advise`; `str(report)` is a table and the advice.
 
     Attributes:
@@ -84,36 +81,13 @@ class AdviceReport:
         protocol = ", ".join(f"{name} {value}" for name, value in self.protocol.items())
         return "\n".join([*lines, *notes, f"Use: {self.use}. {self.reason}", f"({protocol})"])
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The report as JSON text, also written to a file if a path is given.
-
-        Args:
-            path: a file; it is either written whole or left as it was.
-
-        Returns:
-            The text, from which `from_json` gives back an equal report.
-        """
-        return write_report(_FORMAT, dataclasses.asdict(self), path)
-
     @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> AdviceReport:
-        """The report that `to_json` wrote.
-
-        Args:
-            source: a path, or the text itself.
-
-        Returns:
-            An equal report.
-
-        Raises:
-            ValueError: for text that is not a report, or misses a part of one.
-        """
-        fields = read_report(_FORMAT, cls, source)
+    def _from_plain(cls, fields):
         results = tuple(
             MethodResult(**{**result, "interval": tuple(result["interval"])})
             for result in fields["results"]
         )
-        return cls(**{**fields, "results": results})
+        return {**fields, "results": results}
 
 
 def recommend(

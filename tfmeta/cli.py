@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfmeta import data
 from tfmeta.data.named import load_examples
 from tfmeta.learners.base import EpisodicLearner
+from tfmeta.optimizers import cosine_adam
 
 # Seeds of the episodes of each part: a run's own seed times the stride, plus the part's.
 _SEED_STRIDE = 1_000
@@ -332,8 +333,7 @@ def fit(
     path = os.path.join(options.run, "learner.keras")
     chosen = {} if validation is None else {"monitor": "val_loss", "save_best_only": True}
     if optimizer is None:
-        rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
-        optimizer = keras.optimizers.Adam(rate)
+        optimizer = cosine_adam(options.learning_rate, options.steps)
     steps_per_epoch = max(1, options.steps // options.epochs)
     learner.compile(
         optimizer,

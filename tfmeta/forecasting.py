@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,14 +11,13 @@ import numpy as np
 from tfmeta.data import ForecastTasks
 from tfmeta.functional import mase, naive2, naive_error, smape
 from tfmeta.intervals import mean_interval
-from tfmeta.reports import read_report, write_report
+from tfmeta.json_report import JsonReport
 
-_FORMAT = "tfmeta.ForecastReport"
 Forecaster = Callable[[Mapping[str, np.ndarray]], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class ForecastReport:
+class ForecastReport(JsonReport):
     """The result of `evaluate_forecasts`: errors of each series, and their means.
 
     `owa` is the mean over series of `(smape_i / naive_smape + mase_i / naive_mase) / 2`, which is
@@ -40,7 +38,7 @@ class ForecastReport:
         ...     mase=np.array([1.0, 3.0]), naive_smape=20.0, naive_mase=4.0)
         >>> report.mean("owa")[0]
         0.5
-        >>> ForecastReport.from_json(report.to_json()).mean("mase") == report.mean("mase")
+        >>> ForecastReport.from_json(report.to_json()) == report
         True
     """
 
@@ -77,35 +75,10 @@ class ForecastReport:
             f"{self.mase.mean():.3f} ({100 * self.confidence:g} % CI, {len(self.ids)} series{out})"
         )
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The report as JSON text, also written to a file if a path is given.
-
-        Args:
-            path: a file; it is either written whole or left as it was.
-
-        Returns:
-            The text.
-        """
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        lists = {name: fields[name].tolist() for name in ("smape", "mase")}
-        return write_report(_FORMAT, {**fields, **lists, "ids": list(self.ids)}, path)
-
     @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> ForecastReport:
-        """The report that `to_json` wrote.
-
-        Args:
-            source: a path, or the text itself.
-
-        Returns:
-            An equal report.
-
-        Raises:
-            ValueError: for text that is not a report, or misses a part of one.
-        """
-        fields = read_report(_FORMAT, cls, source)
+    def _from_plain(cls, fields):
         arrays = {name: np.array(fields[name], np.float64) for name in ("smape", "mase")}
-        return cls(**{**fields, **arrays, "ids": tuple(fields["ids"])})
+        return {**fields, **arrays, "ids": tuple(fields["ids"])}
 
 
 def forecast(forecaster: Forecaster, tasks: ForecastTasks, *, n_shot: int) -> np.ndarray:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tfmeta.reports import read_report, write_report
+from tfmeta.json_report import JsonReport
 
-_FORMAT = "tfmeta.OpenSetReport"
 _SHARES = ("auroc", "accuracy", "known_kept", "known_accuracy", "unknown_rejected")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class OpenSetReport:
+class OpenSetReport(JsonReport):
     """The result of `evaluate_open_set`, with its protocol.
 
     The measures, each with its mean, interval and value for every episode:
@@ -77,44 +75,9 @@ class OpenSetReport:
             f"({100 * self.confidence:g} % CI, {self.n_episodes} episodes, {self.statistics})"
         )
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, OpenSetReport) and self._fields() == other._fields()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The report as JSON text, also written to a file if a path is given.
-
-        Args:
-            path: a file; it is either written whole or left as it was.
-
-        Returns:
-            The text, from which `from_json` gives back an equal report, bit for bit.
-        """
-        return write_report(_FORMAT, self._fields(), path)
-
     @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> OpenSetReport:
-        """The report that `to_json` wrote.
-
-        Args:
-            source: a path, or the text itself.
-
-        Returns:
-            An equal report.
-
-        Raises:
-            ValueError: for text that is not a report, or misses a part of one.
-        """
-        fields = read_report(_FORMAT, cls, source)
+    def _from_plain(cls, fields):
         of_episodes = {k: np.array(v, np.float64) for k, v in fields["per_episode"].items()}
-        return cls(**{**fields, "per_episode": of_episodes})
-
-    def _fields(self) -> dict[str, Any]:
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for name in ("mean", "ci", "rejection", "protocol"):
-            fields[name] = dict(fields[name])
-        of_episodes = {k: np.asarray(v).tolist() for k, v in self.per_episode.items()}
         return {**fields, "per_episode": of_episodes}
 
 

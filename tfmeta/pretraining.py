@@ -13,6 +13,7 @@ from tfmeta import cli
 from tfmeta.data import Examples, RandomAffine
 from tfmeta.data.episodes import prefetched
 from tfmeta.data.sampler import random_bits, random_integers
+from tfmeta.optimizers import cosine_adam
 
 
 def labelled_batches(
@@ -133,7 +134,7 @@ def pretrain_backbone(
     inputs = keras.Input(backbone.input_shape[1:])
     model = keras.Sequential([inputs, backbone, keras.layers.Flatten(), head])
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
+        cosine_adam(learning_rate, steps),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

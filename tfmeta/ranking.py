@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +17,8 @@ from tfmeta.functional.logistic_regression import linear_probe
 from tfmeta.functional.rank_correlation import kendall, rank_correlation_interval, spearman
 from tfmeta.functional.transferability import h_score, log_me
 from tfmeta.intervals import check_confidence, share_interval
+from tfmeta.json_report import JsonReport
 from tfmeta.learners import PrototypicalNetwork
-from tfmeta.reports import read_report, write_report
 
 MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "log_me": log_me,
@@ -27,12 +26,11 @@ MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "shrunk_h_score": lambda features, y: h_score(features, y, shrinkage=True),
 }
 _CORRELATIONS = {"spearman": spearman, "kendall": kendall}
-_FORMAT = "tfmeta.BackboneRanking"
 _Interval = tuple[float, float]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BackboneRanking:
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class BackboneRanking(JsonReport):
     """The result of `rank_backbones`; `str(ranking)` is a table, the best backbone first.
 
     Attributes:
@@ -106,34 +104,11 @@ class BackboneRanking:
             lines.append(f"{line}, {len(self.accuracy)} backbones")
         return lines
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The ranking as JSON text, also written to a file if a path is given.
-
-        Args:
-            path: a file; it is either written whole or left as it was.
-
-        Returns:
-            The text, from which `from_json` gives back an equal ranking.
-        """
-        return write_report(_FORMAT, dataclasses.asdict(self), path)
-
     @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> BackboneRanking:
-        """The ranking that `to_json` wrote.
-
-        Args:
-            source: a path, or the text itself.
-
-        Returns:
-            An equal ranking.
-
-        Raises:
-            ValueError: for text that is not a ranking, or misses a part of one.
-        """
-        fields = read_report(_FORMAT, cls, source)
+    def _from_plain(cls, fields):
         for name in ("interval", "correlation_interval"):
             fields[name] = {key: tuple(pair) for key, pair in fields[name].items()}
-        return cls(**fields)
+        return fields
 
 
 def rank_backbones(

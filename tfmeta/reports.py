@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tfmeta.intervals import mean_interval
+from tfmeta.json_report import JsonReport
 
-_FORMAT = "tfmeta.EpisodeReport"
 _LOWER_IS_BETTER = ("mse",)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class EpisodeReport:
+class EpisodeReport(JsonReport):
     """The result of `evaluate_episodes`, with its protocol.
 
     `str(report)` is what a paper or a log should quote:
@@ -66,38 +64,6 @@ class EpisodeReport:
             f"{self.n_episodes} episodes, {self.statistics})"
         )
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EpisodeReport) and self._fields() == other._fields()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The report as JSON text, also written to a file if a path is given.
-
-        Args:
-            path: a file; it is either written whole or left as it was.
-
-        Returns:
-            The text, from which `from_json` gives back an equal report, bit for bit.
-        """
-        return write_report(_FORMAT, self._fields(), path)
-
-    @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> EpisodeReport:
-        """The report that `to_json` wrote.
-
-        Args:
-            source: a path, or the text itself.
-
-        Returns:
-            An equal report.
-
-        Raises:
-            ValueError: for text that is not a report, or misses a part of one.
-        """
-        fields = read_report(_FORMAT, cls, source)
-        return cls(**{**fields, "per_episode": np.array(fields["per_episode"], np.float64)})
-
     def plot(self, ax: Any = None) -> Any:
         """A figure with the distribution of the episodes' results, the mean and its interval.
 
@@ -111,13 +77,9 @@ class EpisodeReport:
 
         return plot_report(self, ax=ax)
 
-    def _fields(self) -> dict[str, Any]:
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {
-            **fields,
-            "per_episode": np.asarray(self.per_episode).tolist(),
-            "protocol": dict(self.protocol),
-        }
+    @classmethod
+    def _from_plain(cls, fields):
+        return {**fields, "per_episode": np.array(fields["per_episode"], np.float64)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,62 +172,6 @@ def compare_reports(
         names=names if names[0] != names[1] else ("a", "b"),
         confidence=confidence,
     )
-
-
-def write_report(kind: str, fields: Mapping[str, Any], path: str | os.PathLike[str] | None) -> str:
-    """The JSON text of a report, also written to a file if a path is given.
-
-    Args:
-        kind: the format that the text names.
-        fields: what JSON takes.
-        path: a file; it is either written whole or left as it was.
-
-    Returns:
-        The text.
-    """
-    text = json.dumps({"format": kind, **fields}, indent=1, ensure_ascii=False)
-    if path is not None:
-        beside = f"{os.fspath(path)}.{os.getpid()}.part"
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.replace(beside, path)
-    return text
-
-
-def read_report(kind: str, report: type, source: str | os.PathLike[str]) -> dict[str, Any]:
-    """The fields of what `write_report` wrote.
-
-    Args:
-        kind: the format that the text must name.
-        report: the dataclass whose fields the text must have.
-        source: a path, or the text itself.
-
-    Returns:
-        The fields.
-
-    Raises:
-        ValueError: for text that is not a report of this kind, or misses a part of one.
-    """
-    text = os.fspath(source)
-    if not text.lstrip().startswith("{"):
-        with open(text, encoding="utf-8") as file:
-            text = file.read()
-    try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"`source` must be a report in JSON, as `{report.__name__}.to_json` writes it. "
-            f"Received: {text[:60]!r}, which is not JSON ({error}). Write the report again."
-        ) from error
-    names = {field.name for field in dataclasses.fields(report)} | {"format"}
-    if not isinstance(fields, dict) or set(fields) != names or fields["format"] != kind:
-        raise ValueError(
-            f"`source` must be a report with the keys {sorted(names)}. Received: "
-            f"{sorted(fields) if isinstance(fields, dict) else type(fields).__name__}. "
-            f"Write the report again with `{report.__name__}.to_json`."
-        )
-    del fields["format"]
-    return fields
 
 
 def _quantity(mean: float, ci: float, metric: str) -> str:

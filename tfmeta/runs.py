@@ -170,8 +170,7 @@ class Run:
         self.learner.save(self._path("learner.keras"))
         path = self._path("saved_model")
         export_learner(self.learner, path, overwrite=True)
-        for target in filter(None, (self._path("results.json"), self.options.record)):
-            write_record(self._record(), target)
+        write_record(self._record(), self._path("results.json"), self.options.record)
         print(f"written: {self.options.run}")
         return self.reports
 
@@ -238,6 +237,47 @@ def comparison_record(
     }
 
 
+def table_record(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, command: str, **more: Any
+) -> dict[str, Any]:
+    """The record of a table.
+
+    Args:
+        columns: heads of the columns.
+        rows: their cells.
+        title: what was measured.
+        command: the line that gives it.
+        **more: other entries of the record.
+
+    Returns:
+        What `write_table` takes.
+
+    Example:
+        >>> table_record(["a"], [["1"]], title="T", command="...")["table"]
+        {'columns': ['a'], 'rows': [['1']]}
+    """
+    table = {"columns": list(columns), "rows": [list(row) for row in rows]}
+    return {"title": title, "command": command, "table": table, **more, **circumstances()}
+
+
+def write_table(record: dict[str, Any], *paths: str | None) -> None:
+    """Prints the table of a record, and writes the record as `write_record` does.
+
+    Args:
+        record: what `table_record` returned.
+        *paths: the files; None is none.
+
+    Example:
+        >>> write_table(table_record(["a", "b"], [["1", "2"]], title="T", command="..."), None)
+        T
+        a | b
+        1 | 2
+    """
+    lines = (record["table"]["columns"], *record["table"]["rows"])
+    print(record["title"], *(" | ".join(cells) for cells in lines), sep="\n")
+    write_record(record, *paths)
+
+
 def circumstances() -> dict[str, Any]:
     """Device and versions of this process, for a record of results.
 
@@ -258,19 +298,20 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def write_record(record: dict[str, Any], path: str) -> None:
+def write_record(record: dict[str, Any], *paths: str | None) -> None:
     """Writes a record of results as JSON.
 
     Args:
         record: what is written.
-        path: the file; its folder is made.
+        *paths: the files, whose folders are made; None is none.
 
     Example:
-        >>> write_record({"seed": 0}, "runs/results.json")  # doctest: +SKIP
+        >>> write_record({"seed": 0}, "runs/results.json", options.record)  # doctest: +SKIP
     """
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(path, "w", encoding="utf8") as file:
-        file.write(json.dumps(record, indent=1) + "\n")
+    for path in filter(None, paths):
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path, "w", encoding="utf8") as file:
+            file.write(json.dumps(record, indent=1) + "\n")
 
 
 def with_evaluation_steps(learner: EpisodicLearner, steps: int) -> EpisodicLearner:

@@ -9,9 +9,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfmeta import runs
 from tfmeta.intervals import mean_interval
+from tfmeta.optimizers import cosine_adam
 
 Scores = Mapping[str, Sequence[float]]
 
@@ -45,22 +47,25 @@ def parser(description: str, *, recipe: str, **defaults: Any) -> argparse.Argume
     return options
 
 
-def adam(options: argparse.Namespace) -> keras.optimizers.Optimizer:
-    """Adam whose learning rate falls to zero by a cosine over the steps of a training.
+def fit(model: keras.Model, batches: tf.data.Dataset, options: argparse.Namespace) -> keras.Model:
+    """The model, trained for the steps of the options by Adam with a cosine decay.
 
     Args:
+        model: a model that has its loss.
+        batches: an infinite dataset.
         options: parsed options.
 
     Returns:
-        A new optimizer.
+        `model`.
 
     Example:
-        >>> options = parser("A recipe.", recipe="mine.py").parse_args([])
-        >>> round(float(adam(options).learning_rate), 6)
-        0.001
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> fit(model, batches, options)  # doctest: +SKIP
     """
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
-    return keras.optimizers.Adam(rate)
+    optimizer = cosine_adam(options.learning_rate, options.steps)
+    model.compile(optimizer, steps_per_execution=min(10, options.steps))
+    model.fit(batches, steps_per_epoch=options.steps, verbose=0)
+    return model
 
 
 def over_seeds(
@@ -116,7 +121,7 @@ def seeds_record(
         others: other scores of some of the methods, by column.
 
     Returns:
-        What `tfmeta.runs.write_record` takes: a `"table"`, and `"scores"` seed by seed.
+        What `tfmeta.runs.write_table` takes: a `"table"`, and `"scores"` seed by seed.
 
     Example:
         >>> record = seeds_record({"a": [0.5, 0.7], "b": [0.7, 0.9]}, title="T", command="...")
@@ -133,40 +138,13 @@ def seeds_record(
         difference = "–" if method == first else "{:+.1f} ± {:.1f}".format(*paired)
         more = [_quantity(scores.get(method)) for scores in others.values()]
         rows.append([method, f"{mean:.1f} % ± {ci:.1f}", difference, *more])
-    return {
-        "title": f"{title}, mean and 95 % interval over {len(accuracies[first])} seeds",
-        "command": command,
-        "table": {"columns": columns, "rows": rows},
-        "scores": {"target accuracy": dict(accuracies), **{k: dict(v) for k, v in others.items()}},
-        **runs.circumstances(),
-    }
-
-
-def finish(record: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Prints the table of a record, and writes it where `--record` says.
-
-    Args:
-        record: what `seeds_record` returned.
-        options: parsed options.
-
-    Returns:
-        The record.
-
-    Example:
-        >>> finish({"title": "T", "table": {"columns": ["a"], "rows": [["1"]]}},
-        ...     argparse.Namespace(record=None))["title"]
-        T
-        a
-        1
-        'T'
-    """
-    table = record["table"]
-    print(record["title"])
-    for line in (table["columns"], *table["rows"]):
-        print(" | ".join(line))
-    if options.record:
-        runs.write_record(record, options.record)
-    return record
+    return runs.table_record(
+        columns,
+        rows,
+        title=f"{title}, mean and 95 % interval over {len(accuracies[first])} seeds",
+        command=command,
+        scores={"target accuracy": dict(accuracies), **{k: dict(v) for k, v in others.items()}},
+    )
 
 
 def _quantity(values: Sequence[float] | None) -> str:

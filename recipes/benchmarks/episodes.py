@@ -80,9 +80,8 @@ def main(arguments=None):
         "waiting_share_of_a_step": round(waiting_share(dataset, options.n_steps), 4),
     }
     print(json.dumps(figures))
-    if options.record:
-        record = {"command": options.command, "figures": figures, **runs.circumstances()}
-        runs.write_record(record, options.record)
+    record = {"command": options.command, "figures": figures, **runs.circumstances()}
+    runs.write_record(record, options.record)
     return figures
 
 

@@ -260,9 +260,8 @@ def main(arguments=None):
             print("tfmeta alone, without ratios: `--torch-python PATH` compares with PyTorch.")
         outcome = {"figures": summary([run_all(options) for _ in range(options.rounds)], options)}
         print(json.dumps(outcome["figures"], indent=1))
-    if options.record:
-        record = {"command": command_of(options), **outcome, **runs.circumstances()}
-        runs.write_record(record, options.record)
+    record = {"command": command_of(options), **outcome, **runs.circumstances()}
+    runs.write_record(record, options.record)
     return outcome
 
 

@@ -133,9 +133,8 @@ def main(arguments=None):
         print("tfmeta alone, without ratios: `--torch-python PATH` compares with PyTorch.")
     figures = summary([run_all(options) for _ in range(options.rounds)])
     print(json.dumps(figures, indent=1))
-    if options.record:
-        record = {"command": command_of(options), "figures": figures, **runs.circumstances()}
-        runs.write_record(record, options.record)
+    record = {"command": command_of(options), "figures": figures, **runs.circumstances()}
+    runs.write_record(record, options.record)
     return figures
 
 

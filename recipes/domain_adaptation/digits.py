@@ -19,7 +19,7 @@ on the target, which alone is AdaBN.
 import numpy as np
 
 import tfmeta
-from tfmeta import cli, seeds
+from tfmeta import cli, runs, seeds
 from tfmeta.data import handwritten_digits, printed_digits
 from tfmeta.models import conv4
 from tfmeta.transfer import (
@@ -54,20 +54,10 @@ def adapters(options):
     }
 
 
-def fit(model, batches, options):
-    """Trains a model for the steps of the options."""
-    model.compile(
-        seeds.adam(options), metrics=["accuracy"], steps_per_execution=min(10, options.steps)
-    )
-    history = model.fit(batches, steps_per_epoch=options.steps, verbose=0)
-    return {name: values[-1] for name, values in history.history.items()}
-
-
 def train_on_source(x, y, options, seed):
     """A classifier of one domain."""
     model = FineTune(build_backbone(x), int(y.max()) + 1, batch_norm="batch")
-    fit(model, endless(x, y, batch_size=options.batch_size, seed=seed), options)
-    return model
+    return seeds.fit(model, endless(x, y, batch_size=options.batch_size, seed=seed), options)
 
 
 def build_backbone(x):
@@ -103,7 +93,7 @@ def run(source, target, options, seed):
             source.x, source.y, unlabelled, batch_size=options.batch_size, seed=seed
         )
         model = learner(build_backbone(source.x), source.n_classes, **arguments)
-        fit(model, pairs, options)
+        seeds.fit(model, pairs, options)
         use_statistics(model, unlabelled, options)
         scores[name] = accuracy(model, *test)
     return scores
@@ -117,7 +107,9 @@ def main(arguments=None):
         lambda seed: run(source, target, options, seed), options.seeds, first=options.first_seed
     )
     title = f"Digits, {options.source} to {'/'.join(set(DOMAINS) - {options.source})}, inductive"
-    return seeds.finish(seeds.seeds_record(scores, title=title, command=options.command), options)
+    record = seeds.seeds_record(scores, title=title, command=options.command)
+    runs.write_table(record, options.record)
+    return record
 
 
 if __name__ == "__main__":

@@ -75,8 +75,7 @@ def main(arguments=None):
     )
     for row, (report, _) in zip(record["comparison"], outcomes, strict=True):
         print(f"{row['learner']}: {report}; {compare_reports(report, outcomes[0][0])}")
-    for path in filter(None, (os.path.join(first.run, "comparison.json"), first.record)):
-        runs.write_record(record, path)
+    runs.write_record(record, os.path.join(first.run, "comparison.json"), first.record)
     return record
 
 

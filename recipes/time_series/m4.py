@@ -23,6 +23,7 @@ from tfmeta.functional import naive2
 from tfmeta.inner_loop import Adam, ClippedGradients, LayerStepRates
 from tfmeta.learners import MAML, Reptile
 from tfmeta.models import nbeats_forecaster
+from tfmeta.optimizers import cosine_adam
 
 # The period and the official horizon, and the windows of a support set.
 KINDS = {
@@ -91,7 +92,11 @@ def train_learner(method, network, train, options):
     if method == "from scratch":
         learner.compile()
         return learner
-    optimizer = keras.optimizers.SGD(1.0) if method == "reptile" else cosine_adam(options)
+    optimizer = (
+        keras.optimizers.SGD(1.0)
+        if method == "reptile"
+        else cosine_adam(options.learning_rate, options.steps)
+    )
     learner.compile(optimizer, loss="mae")
     batches = cli.episodes(train, "train", options, n_query=options.n_query)
     best = BestForecasts(learner, train, options.n_shot)
@@ -101,7 +106,7 @@ def train_learner(method, network, train, options):
 
 def train_without_adaptation(network, train, options):
     """A network, trained on the same windows of all series."""
-    network.compile(cosine_adam(options), loss="mae")
+    network.compile(cosine_adam(options.learning_rate, options.steps), loss="mae")
 
     def windows(inputs, query_y):
         x = tf.concat([inputs["support_x"], inputs["query_x"]], axis=1)
@@ -118,12 +123,6 @@ def train_without_adaptation(network, train, options):
 def without_adaptation(network):
     """A network as a forecaster of episodes, of which it looks at the query alone."""
     return lambda inputs: network(inputs["query_x"][:, 0])[:, tf.newaxis]
-
-
-def cosine_adam(options):
-    """Adam, whose learning rate falls to zero by a cosine."""
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
-    return keras.optimizers.Adam(rate)
 
 
 def epochs_of(options):
@@ -203,14 +202,9 @@ def main(arguments=None):
     ]
     for number in range(min(3, len(series))):
         draw(forecasts, series, options, number)
-    record = {
-        "title": f"M4 {options.kind}, {len(report.ids)} series, seed {options.seed}",
-        "command": options.command,
-        "table": {"columns": COLUMNS, "rows": rows},
-        **runs.circumstances(),
-    }
-    if options.record:
-        runs.write_record(record, options.record)
+    title = f"M4 {options.kind}, {len(report.ids)} series, seed {options.seed}"
+    record = runs.table_record(COLUMNS, rows, title=title, command=options.command)
+    runs.write_table(record, options.record)
     return record
 
 

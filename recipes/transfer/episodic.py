@@ -126,8 +126,7 @@ def main(arguments=None):
         outcomes.append((report, minutes))
     title = f"{os.path.basename(options.weights or 'Conv4')}, {options.n_shot} shots"
     record = runs.comparison_record(outcomes, title=title, command=options.command)
-    for path in filter(None, (os.path.join(run, "comparison.json"), options.record)):
-        runs.write_record(record, path)
+    runs.write_record(record, os.path.join(run, "comparison.json"), options.record)
     return record
 
 

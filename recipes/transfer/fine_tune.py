@@ -26,6 +26,7 @@ from tfmeta import cli, pretraining, runs
 from tfmeta.data import split_examples
 from tfmeta.intervals import mean_interval
 from tfmeta.models import conv4, pretrained
+from tfmeta.optimizers import cosine_adam
 from tfmeta.transfer import FineTune, add_adapters, trained_share
 
 COLUMNS = (
@@ -130,15 +131,9 @@ def build_model(name, n_classes, source, options):
     return FineTune(backbone, n_classes, **METHODS[name][1])
 
 
-def compile_model(model, options, learning_rate):
-    """Compiles with Adam, whose learning rate falls to zero by a cosine."""
-    rate = keras.optimizers.schedules.CosineDecay(learning_rate, options.steps)
-    model.compile(keras.optimizers.Adam(rate), metrics=["accuracy"])
-
-
 def train_all(model, examples, options, learning_rate):
     """Trains by `steps` batches."""
-    compile_model(model, options, learning_rate)
+    model.compile(cosine_adam(learning_rate, options.steps), metrics=["accuracy"])
     batches = tf.data.Dataset.from_tensor_slices((examples.x, examples.y))
     batches = batches.shuffle(len(examples), seed=options.seed).repeat()
     batches = batches.batch(min(options.batch_size, len(examples)))
@@ -148,7 +143,7 @@ def train_all(model, examples, options, learning_rate):
 
 def train_head(model, examples, options, learning_rate):
     """The same for the head alone: the backbone sees every picture once."""
-    compile_model(model, options, learning_rate)
+    model.compile(cosine_adam(learning_rate, options.steps), metrics=["accuracy"])
     batch_size = min(options.batch_size, len(examples))
     epochs = max(1, options.steps * batch_size // len(examples))
     model.fit_on_features(examples.x, examples.y, batch_size=batch_size, epochs=epochs, verbose=0)
@@ -202,16 +197,12 @@ def main(arguments=None):
         }
         first = outcomes[options.methods[0]]
         rows += [row(name, size, each, first) for name, each in outcomes.items()]
-    print(*(" | ".join(cells) for cells in (COLUMNS, *rows)), sep="\n")
-    record = {
-        "title": f"{target.n_classes} classes, {options.steps} batches, {options.draws} draws; "
-        f"source accuracy before: {source.before:.1%}",
-        "command": options.command,
-        "table": {"columns": COLUMNS, "rows": rows},
-        **runs.circumstances(),
-    }
-    if options.record:
-        runs.write_record(record, options.record)
+    title = (
+        f"{target.n_classes} classes, {options.steps} batches, {options.draws} draws; "
+        f"source accuracy before: {source.before:.1%}"
+    )
+    record = runs.table_record(COLUMNS, rows, title=title, command=options.command)
+    runs.write_table(record, options.record)
     return record
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 import tfmeta
-from tfmeta import cli, seeds
+from tfmeta import cli, runs, seeds
 from tfmeta.data import handwritten_digits, split_examples
 from tfmeta.functional import auroc
 from tfmeta.models import conv4
@@ -80,17 +80,10 @@ def build_backbone(x):
     return conv4(x.shape[1:], filters=32, n_poolings=4 if x.shape[1] >= 16 else 2, **options)
 
 
-def fit(model, batches, options):
-    """Trains a model for the steps of the options."""
-    model.compile(seeds.adam(options), steps_per_execution=min(10, options.steps))
-    model.fit(batches, steps_per_epoch=options.steps, verbose=0)
-    return model
-
-
 def train_alone(x, y, options, seed):
     """A classifier of one domain."""
     model = FineTune(build_backbone(x), int(y.max()) + 1)
-    return fit(model, endless(x, y, batch_size=options.batch_size, seed=seed), options)
+    return seeds.fit(model, endless(x, y, batch_size=options.batch_size, seed=seed), options)
 
 
 def train_jointly(policy, parts, options, seed):
@@ -103,7 +96,7 @@ def train_jointly(policy, parts, options, seed):
         policy_optimizer=keras.optimizers.Adam(options.policy_rate),
         inner_rate=options.inner_rate,
     )
-    return fit(model, batches, options)
+    return seeds.fit(model, batches, options)
 
 
 def run(options, seed):
@@ -135,7 +128,8 @@ def main(arguments=None):
     others = {"AUROC of the weights": {"learned weights": scores.pop("AUROC")}}
     title = f"Joint training, {options.wrong:.0%} of the source labels wrong ({options.data})"
     record = seeds.seeds_record(scores, title=title, command=options.command, others=others)
-    return seeds.finish(record, options)
+    runs.write_table(record, options.record)
+    return record
 
 
 if __name__ == "__main__":

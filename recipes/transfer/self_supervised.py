@@ -24,6 +24,7 @@ from tfmeta import cli, runs
 from tfmeta.evaluation import NearestCentroid, compare_reports, evaluate_episodes
 from tfmeta.learners import BaselinePlusPlus, PrototypicalNetwork
 from tfmeta.models import conv4
+from tfmeta.optimizers import cosine_adam
 from tfmeta.pretraining import labelled_batches
 from tfmeta.transfer import RotationPrediction, SimCLR, recalibrate
 
@@ -87,8 +88,7 @@ def pretrained(name, model, train, options, *, batch_size):
     """A backbone that a pretext task has trained on the pictures alone."""
     start = time.perf_counter()
     pictures = labelled_batches(train, batch_size=batch_size, seed=options.seed).map(lambda x, y: x)
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
-    model.compile(keras.optimizers.Adam(rate))
+    model.compile(cosine_adam(options.learning_rate, options.steps))
     steps_per_epoch = max(1, options.steps // options.epochs)
     print(f"{name}: unsupervised transfer, {options.steps} batches without labels", flush=True)
     model.fit(pictures, epochs=options.epochs, steps_per_epoch=steps_per_epoch)
@@ -151,8 +151,7 @@ def main(arguments=None):
     print("unsupervised transfer (no label of the training classes, but for 'with labels'):")
     for report, _ in outcomes:
         print(f"{report.name}: {report}; {compare_reports(report, outcomes[0][0])}")
-    for path in filter(None, (os.path.join(options.run, "comparison.json"), options.record)):
-        runs.write_record(record, path)
+    runs.write_record(record, os.path.join(options.run, "comparison.json"), options.record)
     return record
 
 

@@ -20,12 +20,15 @@ TINY = {
     "few_shot/prototypical.py": f"{TINY_CLASSES} --n-way=3 --test-ways 3",
     "few_shot/maml.py": f"{TINY_CLASSES} --n-way=3 --inner-steps=1 --evaluation-steps=2",
     "few_shot/compare_gradient.py": f"{TINY_CLASSES} --n-way=3 --methods maml anil",
+    "few_shot/meta_lstm.py": None,  # in test_meta_lstm_recipe.py
     "few_shot/metric.py": None,  # in test_metric_recipes.py
     "few_shot/lake_one_shot.py": None,  # in test_metric_recipes.py
     "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
     "--inner-rate=0.001",
     "few_shot/text_intents.py": "--steps=2 --epochs=1 --n-tasks=2 --n-way=3 --n-query=2 "
     "--n-validation=2 --n-episodes=4 --test-query=2 --test-ways 3 --test-shots 1 2",
+    "benchmarks/cached_features.py": "--n-pictures=2 --image-size=32 --rounds=1 "
+    "--n-episodes=2 --heads SimpleShot",
     "benchmarks/episodes.py": "--n-classes=6 --n-batches=2 --rounds=2 --n-steps=1 --n-tasks=2",
     "benchmarks/maml_speed.py": "--rounds=1 --n-steps=1 --n-tasks=2 --n-way=2 --n-query=1 "
     "--inner-steps=1 --filters=2 --matrix-size=8",
@@ -199,6 +202,18 @@ def test_episodes_benchmark(load):
     figures = load(name).main(TINY[name].split())
     assert figures["episodes_per_second_best"] > 0
     assert 0 <= figures["waiting_share_of_a_step"] <= 1
+
+
+def test_cached_features_benchmark(load, tmp_path):
+    name, record = "benchmarks/cached_features.py", tmp_path / "record.json"
+    figures = load(name).main([*TINY[name].split(), "--record", str(record)])
+    assert set(figures) == {
+        "pictures_per_second",
+        "share_of_predict",
+        "seconds_of_2_episodes_SimpleShot",
+    }
+    assert min(figures.values()) > 0
+    assert json.loads(record.read_text())["figures"] == figures
 
 
 def test_speed_benchmark(load, tmp_path):

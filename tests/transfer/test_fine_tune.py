@@ -161,6 +161,23 @@ def test_the_backbone_passes_once_over_the_data_whatever_the_epochs(epochs):
     assert len(calls) == 3
 
 
+def test_the_pass_for_features_is_traced_once_and_predict_still_gives_logits():
+    model, traces = make("sgd"), []
+    call = model.backbone.call
+    model.backbone.call = lambda *args, **options: traces.append(1) or call(*args, **options)
+    logits = model.predict(data()[0], verbose=0)
+    features = [model.features(data()[0]) for _ in range(3)]
+    assert len(traces) == 2
+    np.testing.assert_array_equal(features[0], features[2])
+    np.testing.assert_allclose(model.head(features[0]), logits, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(model.predict(data()[0], verbose=0), logits)
+    fit(model)
+    assert np.abs(model.features(data()[0]) - features[0]).max() > 1e-4
+    model.compile("sgd", run_eagerly=True)
+    model.features(data()[0])
+    assert len(traces) > 3
+
+
 def test_a_loaded_model_goes_on_as_if_nothing_had_happened(tmp_path):
     model = make(stages=[("head", 1), ("all", 2)], rate_decay=0.9, l2_sp=0.1)
     fit(model, epochs=2)

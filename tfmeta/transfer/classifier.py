@@ -53,6 +53,18 @@ class BackboneClassifier(keras.Model):
         with errors_as_value_errors():
             return super().fit(x, y, **kwargs)
 
+    def _step(
+        self, loss: tf.Tensor, gradients: Sequence[Any], variables: Sequence[keras.Variable]
+    ) -> tf.Tensor:
+        """The loss, once it and its gradients are finite and the optimizer has made a step."""
+        loss = self._finite(loss, gradients)
+        with tf.control_dependencies([loss]):
+            self._apply(gradients, variables)
+        return loss
+
+    def _apply(self, gradients: Sequence[Any], variables: Sequence[keras.Variable]) -> None:
+        self.optimizer.apply(gradients, variables)
+
     def _finite(self, loss: tf.Tensor, gradients: Sequence[Any]) -> tf.Tensor:
         """The loss, once it and all gradients are finite."""
         finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None]

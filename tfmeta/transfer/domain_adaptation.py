@@ -93,7 +93,7 @@ class DomainAdapter(TwoDomainClassifier):
             discrepancy = self.discrepancy(source, target)
             total = loss + self.weight * discrepancy / n_replicas
         gradients = tape.gradient(total, [v.value for v in self.trainable_variables])
-        total = self._apply(total, gradients, self.trainable_variables)
+        total = self._step(total, gradients, self.trainable_variables)
         self._track_loss(total, logits)
         self.discrepancy_tracker.update_state(discrepancy)
         return self.compute_metrics(inputs, y, logits, sample_weight)

@@ -92,6 +92,7 @@ class FineTune(BackboneClassifier):
         self.batch_norm = batch_norm
         self.l2_sp = l2_sp
         self._takes_features = self._gives_features = False
+        self._feature_function = None
         # What may train: what the user has frozen in the backbone stays frozen.
         self._candidates = tuple(self.trainable_variables)
         self._pretrained = tuple(
@@ -124,9 +125,7 @@ class FineTune(BackboneClassifier):
             outputs = self(x, training=True)
             loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
         gradients = tape.gradient(loss, [v.value for v in variables])
-        loss = self._finite(loss, gradients)
-        with tf.control_dependencies([loss]):
-            self._apply(gradients, variables)
+        loss = self._step(loss, gradients, variables)
         self._track_loss(loss, outputs)
         return self.compute_metrics(x, y, outputs, sample_weight)
 
@@ -212,7 +211,7 @@ class FineTune(BackboneClassifier):
         before = self._trained
         self._train_only(self._chosen("head"))
         try:
-            with self._mode(_takes_features=True):
+            with self._taking_features():
                 return super().fit(features, y, validation_data=validation_data, **kwargs)
         finally:
             self._train_only(before)
@@ -227,8 +226,13 @@ class FineTune(BackboneClassifier):
         Returns:
             `[n, features]`.
         """
-        with self._mode(_gives_features=True):
+        with self._giving_features():
             return self.predict(x, **{"verbose": 0, **kwargs})
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.compile`."""
+        super().compile(*args, **kwargs)
+        self._feature_function = None
 
     def summary(self, **kwargs: Any) -> None:
         """Prints Keras' summary, with what trains in the stage that is on, layer by layer.
@@ -328,16 +332,25 @@ class FineTune(BackboneClassifier):
                 self.optimizer.build(self._candidates)
 
     @contextlib.contextmanager
-    def _mode(self, **modes: bool) -> Iterator[None]:
-        """Scope in which `call` takes or gives features; its functions are traced anew."""
-        for name in modes:
-            setattr(self, name, True)
+    def _giving_features(self) -> Iterator[None]:
+        """Scope in which `call` gives features, by a function of `predict` that is kept."""
+        self.predict_function, kept = self._feature_function, self.predict_function
+        self._gives_features = True
+        try:
+            yield
+        finally:
+            self._gives_features = False
+            self.predict_function, self._feature_function = kept, self.predict_function
+
+    @contextlib.contextmanager
+    def _taking_features(self) -> Iterator[None]:
+        """Scope in which `call` takes features; what `fit` calls is traced anew."""
+        self._takes_features = True
         self._forget_functions()
         try:
             yield
         finally:
-            for name in modes:
-                setattr(self, name, False)
+            self._takes_features = False
             self._forget_functions()
 
     def _forget_functions(self) -> None:

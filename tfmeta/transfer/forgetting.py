@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 import keras
@@ -11,15 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.intervals import check_confidence, mean_interval
+from tfmeta.json_report import JsonReport
 from tfmeta.layers import network_input, normalize_by
-from tfmeta.reports import read_report, write_report
 from tfmeta.transfer.classifier import BackboneClassifier
 
-_FORMAT = "tfmeta.ForgettingReport"
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ForgettingReport:
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ForgettingReport(JsonReport):
     """The result of `forgetting`: accuracy on the source before and after.
 
     Attributes:
@@ -64,32 +61,6 @@ class ForgettingReport:
             f"({100 * self.confidence:g} % CI, {self.n_examples} examples: {self.lost} lost, "
             f"{self.gained} gained)"
         )
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The report as JSON text, also written to a file if a path is given.
-
-        Args:
-            path: a file; it is either written whole or left as it was.
-
-        Returns:
-            The text, from which `from_json` gives back an equal report.
-        """
-        return write_report(_FORMAT, dataclasses.asdict(self), path)
-
-    @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> ForgettingReport:
-        """The report that `to_json` wrote.
-
-        Args:
-            source: a path, or the text itself.
-
-        Returns:
-            An equal report.
-
-        Raises:
-            ValueError: for text that is not a report, or misses a part of one.
-        """
-        return cls(**read_report(_FORMAT, cls, source))
 
 
 def forgetting(

@@ -126,7 +126,7 @@ class JointTransfer(TwoDomainClassifier):
                 weights = self._trained_weights(inputs, batch, features, outputs)
             loss = self._joint_loss(batch, outputs, weights)
         gradients = tape.gradient(loss, [v.value for v in variables])
-        loss = self._apply(loss, gradients, variables)
+        loss = self._step(loss, gradients, variables)
         target_outputs = outputs[: batch.n_target]
         self._track_loss(loss, target_outputs)
         return self.compute_metrics(inputs, target_y, target_outputs, target_weights)

@@ -60,9 +60,7 @@ class PretextLearner(BackboneClassifier):
             logits, labels, loss = self._task(data, training=True)
             loss = loss / n_replicas
         gradients = tape.gradient(loss, [v.value for v in variables])
-        loss = self._finite(loss, gradients)
-        with tf.control_dependencies([loss]):
-            self.optimizer.apply(gradients, variables)
+        loss = self._step(loss, gradients, variables)
         self._share_moving_statistics()
         return self._logs(logits, labels, loss)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -52,12 +52,3 @@ class TwoDomainClassifier(BackboneClassifier):
                 f"Make them with `tfmeta.transfer.{self.made_by}`."
             )
         return inputs, y, sample_weight
-
-    def _apply(
-        self, loss: tf.Tensor, gradients: Sequence[Any], variables: Sequence[keras.Variable]
-    ) -> tf.Tensor:
-        """A step of the compiled optimizer, once the loss and its gradients are finite."""
-        loss = self._finite(loss, gradients)
-        with tf.control_dependencies([loss]):
-            self.optimizer.apply(gradients, variables)
-        return loss
