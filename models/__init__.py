@@ -1,5 +1,6 @@
 """Concrete Keras networks, installed and imported as `tfmeta.models`."""
 
+from tfmeta.models import memory
 from tfmeta.models.conv4 import conv4
 from tfmeta.models.forecasters import lstm_forecaster, nbeats_forecaster, tcn_forecaster
 from tfmeta.models.mlp import mlp
@@ -14,6 +15,7 @@ from tfmeta.models.text_vectorization import text_vectorization
 __all__ = [
     "conv4",
     "lstm_forecaster",
+    "memory",
     "mlp",
     "nbeats_forecaster",
     "pretrained",

@@ -10,6 +10,7 @@ from tfmeta.forecasting import ForecastReport, evaluate_forecasts
 from tfmeta.learners.rejection import Rejection
 from tfmeta.open_set import OpenSetReport, calibrate_rejection, evaluate_open_set
 from tfmeta.ranking import BackboneRanking, rank_backbones
+from tfmeta.streams import StreamReport, evaluate_streams
 from tfmeta.testing import gradcheck, hessian_vector_check
 from tfmeta.threads import configure_threads
 
@@ -22,6 +23,7 @@ __all__ = [
     "ForecastReport",
     "OpenSetReport",
     "Rejection",
+    "StreamReport",
     "advise",
     "calibrate_rejection",
     "compare_reports",
@@ -30,6 +32,7 @@ __all__ = [
     "evaluate_episodes",
     "evaluate_forecasts",
     "evaluate_open_set",
+    "evaluate_streams",
     "evaluation",
     "export_classifier",
     "export_learner",

@@ -17,9 +17,11 @@ from tfmeta.learners import (
     PrototypicalNetwork,
     RelationNetwork,
     Reptile,
+    SequenceLearner,
     SiameseNetwork,
     SimpleShot,
 )
+from tfmeta.models.memory import DNC, MANN, SNAIL
 
 N_WAY, N_QUERY = 3, 4
 
@@ -39,6 +41,10 @@ def centered(learner):
     draws = np.random.default_rng(0)
     learner.set_center(Examples(draws.standard_normal((8, 4)).astype("float32"), [0, 1] * 4))
     return learner
+
+
+def sequence(core, **options):
+    return SequenceLearner(backbone(), core, n_way=N_WAY, **options)
 
 
 LEARNERS = {
@@ -97,6 +103,12 @@ LEARNERS = {
     "feat_heads_support": lambda: FEAT(
         backbone(), heads=2, temperature=4.0, balance=0.0, dropout=0.0, statistics="support"
     ),
+    "sequence_mann_running": lambda: sequence(MANN(8, n_slots=6, slot_width=4, n_heads=2)),
+    "sequence_dnc_support": lambda: sequence(DNC(8, n_slots=6, slot_width=4), statistics="support"),
+    "sequence_snail_transductive": lambda: sequence(
+        SNAIL(8, filters=4, key_size=4, value_size=4, n_blocks=1), statistics="transductive"
+    ),
+    "sequence_lstm_running": lambda: sequence(keras.layers.LSTMCell(8)),
 }
 
 
@@ -104,7 +116,7 @@ LEARNERS = {
 # runs the rest.
 QUICK = {"maml_support", "maml_running", "maml_regression", "maml_reptile"}
 QUICK |= {"prototypes_running", "prototypes_transductive", "relation_running"}
-QUICK |= {"feat_running"}
+QUICK |= {"feat_running", "sequence_mann_running"}
 KINDS = [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in LEARNERS]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmeta.learners import MAML, PrototypicalNetwork
+from tfmeta.learners import MAML, PrototypicalNetwork, SequenceLearner
+from tfmeta.models.memory import MANN
 
 N_TASKS, N_STEPS = 4, 3
 
@@ -28,9 +29,16 @@ def prototypes():
     return PrototypicalNetwork(keras.Sequential(layers()))
 
 
+def sequence():
+    return SequenceLearner(
+        keras.Sequential(layers()), MANN(6, n_slots=5, slot_width=3, n_heads=1), n_way=3
+    )
+
+
 LEARNERS = {
     "prototypes_running": prototypes,
     "maml_support": maml,
+    "sequence_running": sequence,
     "maml_running": lambda: maml("running"),
     "maml_parts": lambda: maml("running", engine="vectorized", tasks_at_once=1),
 }

@@ -25,6 +25,8 @@ TINY = {
     "few_shot/lake_one_shot.py": None,  # in test_metric_recipes.py
     "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
     "--inner-rate=0.001",
+    "few_shot/mann.py": None,  # in test_memory_recipes.py
+    "memory/copy_tasks.py": None,  # in test_memory_recipes.py
     "few_shot/text_intents.py": "--steps=2 --epochs=1 --n-tasks=2 --n-way=3 --n-query=2 "
     "--n-validation=2 --n-episodes=4 --test-query=2 --test-ways 3 --test-shots 1 2",
     "benchmarks/cached_features.py": "--n-pictures=2 --image-size=32 --rounds=1 "

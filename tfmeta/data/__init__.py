@@ -16,6 +16,7 @@ from tfmeta.data.npz import from_npz
 from tfmeta.data.series import Series, series_from_csv, series_from_npz
 from tfmeta.data.sinusoids import sinusoids
 from tfmeta.data.splits import check_disjoint, load_split, split_classes
+from tfmeta.data.streams import stream_dataset
 from tfmeta.data.text import from_csv, from_json, from_jsonl, from_texts
 from tfmeta.data.tfds import from_tfds
 
@@ -51,4 +52,5 @@ __all__ = [
     "sinusoids",
     "split_classes",
     "split_examples",
+    "stream_dataset",
 ]

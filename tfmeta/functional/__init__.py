@@ -37,6 +37,7 @@ from tfmeta.functional.ensembles import (
     support_folds,
 )
 from tfmeta.functional.forecast_errors import mase, naive_error, owa, smape
+from tfmeta.functional.instances import accuracy_by_instance, instance_numbers
 from tfmeta.functional.logistic_regression import linear_probe, logistic_regression
 from tfmeta.functional.losses import (
     accuracy,
@@ -76,6 +77,7 @@ __all__ = [
     "KNOWN_SCORES",
     "absolute_differences",
     "accuracy",
+    "accuracy_by_instance",
     "accuracy_weights",
     "attention_log_probabilities",
     "auroc",
@@ -101,6 +103,7 @@ __all__ = [
     "fused_batch_norm",
     "h_score",
     "has_batch_norm_kernel",
+    "instance_numbers",
     "is_classification",
     "is_seasonal",
     "kendall",

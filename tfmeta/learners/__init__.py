@@ -16,8 +16,10 @@ from tfmeta.learners.prototypical_network import PrototypicalNetwork
 from tfmeta.learners.r2d2 import R2D2
 from tfmeta.learners.relation_network import RelationNetwork
 from tfmeta.learners.reptile import Reptile
+from tfmeta.learners.sequence_learner import ReadSupport, SequenceLearner
 from tfmeta.learners.siamese_network import SiameseNetwork
 from tfmeta.learners.simple_shot import SimpleShot
+from tfmeta.learners.stream_classifier import InstanceAccuracy, StreamClassifier
 
 __all__ = [
     "FEAT",
@@ -33,14 +35,18 @@ __all__ = [
     "EpisodicLearner",
     "GradientLearner",
     "ImplicitMAML",
+    "InstanceAccuracy",
     "MatchingNetwork",
     "MemoryPlan",
     "MetaOptNet",
     "PrototypeLearner",
     "Prototypes",
     "PrototypicalNetwork",
+    "ReadSupport",
     "RelationNetwork",
     "Reptile",
+    "SequenceLearner",
     "SiameseNetwork",
     "SimpleShot",
+    "StreamClassifier",
 ]

@@ -1,0 +1,49 @@
+"""The LSTM that controls a memory."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def lstm_step(
+    preactivations: tf.Tensor, carry: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Hidden state and carry of an LSTM after a step, and its gates.
+
+    `c' = sigmoid(f) c + sigmoid(i) tanh(g)`, `h = sigmoid(o) tanh(c')` (Hochreiter and Schmidhuber
+    1997; Gers et al. 2000), from `[i, f, o, g]` before their activations.
+
+    Args:
+        preactivations: `[batch, 4 units]`.
+        carry: `c`, `[batch, units]`.
+
+    Returns:
+        `h` `[batch, units]`, `c'` `[batch, units]`, and the three gates i, f, o
+        `[batch, 3 units]`.
+
+    Example:
+        >>> hidden, carry, _ = lstm_step(tf.zeros([1, 4]), tf.ones([1, 1]))
+        >>> carry.numpy().tolist()
+        [[0.5]]
+    """
+    units = carry.shape[-1]
+    gates = tf.sigmoid(preactivations[:, : 3 * units])
+    candidate = tf.tanh(preactivations[:, 3 * units :])
+    carry = gates[:, units : 2 * units] * carry + gates[:, :units] * candidate
+    return gates[:, 2 * units :] * tf.tanh(carry), carry, gates
+
+
+def controller_bias(units: int) -> list[float]:
+    """Start of an LSTM's biases: the forget gates are open (Gers et al. 2000), the others zero.
+
+    Args:
+        units: of the LSTM.
+
+    Returns:
+        `4 units` numbers, in the order of `lstm_step`.
+
+    Example:
+        >>> controller_bias(1)
+        [0.0, 1.0, 0.0, 0.0]
+    """
+    return [0.0] * units + [1.0] * units + [0.0] * (2 * units)
