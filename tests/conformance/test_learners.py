@@ -119,6 +119,7 @@ def test_standard_callbacks(make_learner, make_episodes, tmp_path):
         keras.callbacks.ModelCheckpoint(best, save_best_only=True),
         keras.callbacks.EarlyStopping(patience=5),
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TensorBoard(tmp_path / "board"),
         keras.callbacks.BackupAndRestore(tmp_path / "backup"),
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.5 * rate),
         keras.callbacks.LambdaCallback(
@@ -130,6 +131,10 @@ def test_standard_callbacks(make_learner, make_episodes, tmp_path):
     np.testing.assert_allclose(rates, [0.025, 0.0125])
     assert keras.saving.load_model(best).count_params() == learner.count_params()
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    assert {path.parent.name for path in tmp_path.glob("board/*/events.*")} == {
+        "train",
+        "validation",
+    }
 
 
 def with_padding(inputs, query_y):
