@@ -20,9 +20,9 @@ def arguments(pictures, tmp_path):
 def test_fine_tune_recipe(load, arguments, tmp_path):
     few = ["--sizes", "2", "--draws", "2", "--methods", "full", "probe", "LoRA"]
     record = load("transfer/fine_tune.py").main([*arguments, *few])
-    assert json.loads((tmp_path / "record.json").read_text()) == json.loads(json.dumps(record))
+    assert json.loads((tmp_path / "record.json").read_text()) == record
     rows = record["table"]["rows"]
-    assert [row[:2] for row in rows] == [("2", name) for name in ("full", "probe", "LoRA")]
+    assert [row[:2] for row in rows] == [["2", name] for name in ("full", "probe", "LoRA")]
     assert rows[0][3] == "–" and "±" in rows[1][3]
     shares = [float(row[5].rstrip("%")) for row in rows[:3]]
     assert shares[0] > 99.0 and 0.0 < shares[1] < shares[2] < 50.0
