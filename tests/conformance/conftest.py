@@ -13,6 +13,7 @@ from tfmeta.learners import (
     BaselinePlusPlus,
     ImplicitMAML,
     MatchingNetwork,
+    MetaLSTM,
     MetaOptNet,
     PrototypicalNetwork,
     RelationNetwork,
@@ -61,6 +62,8 @@ LEARNERS = {
     "maml_in_parts": lambda: maml(engine="vectorized", tasks_at_once=2, checkpoint_inner=True),
     "maml_prototypes": lambda: maml(head_init="prototypes", update_rule=0.02),
     "maml_reptile": lambda: maml(Reptile),
+    "maml_meta_lstm_support": lambda: maml(MetaLSTM),
+    "maml_meta_lstm_running": lambda: maml(MetaLSTM, order=2, statistics="running"),
     "maml_implicit_running": lambda: maml(ImplicitMAML, statistics="running", adapt="head"),
     "prototypes_support": lambda: PrototypicalNetwork(
         backbone(), statistics="support", distance="cosine"
@@ -116,6 +119,7 @@ LEARNERS = {
 # runs the rest.
 QUICK = {"maml_support", "maml_running", "maml_regression", "maml_reptile"}
 QUICK |= {"prototypes_running", "prototypes_transductive", "relation_running"}
+QUICK |= {"maml_meta_lstm_support"}
 QUICK |= {"feat_running", "sequence_mann_running"}
 KINDS = [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in LEARNERS]
 

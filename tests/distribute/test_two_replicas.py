@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmeta.learners import MAML, PrototypicalNetwork, SequenceLearner
+from tfmeta.learners import MAML, MetaLSTM, PrototypicalNetwork, SequenceLearner
 from tfmeta.models.memory import MANN
 
 N_TASKS, N_STEPS = 4, 3
@@ -23,6 +23,11 @@ def layers(*head):
 def maml(statistics="support", **options):
     network = keras.Sequential(layers(keras.layers.Dense(3)))
     return MAML(network, inner_steps=2, update_rule=0.1, statistics=statistics, **options)
+
+
+def meta_lstm():
+    network = keras.Sequential(layers(keras.layers.Dense(3)))
+    return MetaLSTM(network, inner_steps=2, update_rule=0.1)
 
 
 def prototypes():
@@ -40,6 +45,7 @@ LEARNERS = {
     "maml_support": maml,
     "sequence_running": sequence,
     "maml_running": lambda: maml("running"),
+    "meta_lstm": meta_lstm,
     "maml_parts": lambda: maml("running", engine="vectorized", tasks_at_once=1),
 }
 

@@ -46,6 +46,8 @@ from tfmeta.functional.losses import (
     is_classification,
     mean_squared_error,
 )
+from tfmeta.functional.lstm import lstm_step
+from tfmeta.functional.meta_lstm import gated_update, preprocess_gradient
 from tfmeta.functional.moments import exact_moments
 from tfmeta.functional.multi_step import multi_step_weights
 from tfmeta.functional.pair_losses import (
@@ -101,6 +103,7 @@ __all__ = [
     "exact_moments",
     "expected_calibration_error",
     "fused_batch_norm",
+    "gated_update",
     "h_score",
     "has_batch_norm_kernel",
     "instance_numbers",
@@ -110,6 +113,7 @@ __all__ = [
     "linear_probe",
     "log_me",
     "logistic_regression",
+    "lstm_step",
     "mase",
     "max_logit",
     "max_probability",
@@ -123,6 +127,7 @@ __all__ = [
     "nt_xent",
     "owa",
     "pair_cross_entropy",
+    "preprocess_gradient",
     "prototype_classifier",
     "pseudo_likelihood_weights",
     "ridge_regression",

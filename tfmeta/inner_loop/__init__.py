@@ -1,9 +1,11 @@
 """Differentiable fine-tuning: weights in, weights out."""
 
 from tfmeta.inner_loop.clipping import ClippedGradients, clip_by_norm
+from tfmeta.inner_loop.coordinates import from_coordinates, to_coordinates
 from tfmeta.inner_loop.draws import episode_draws, folded_seeds
 from tfmeta.inner_loop.learned_rules import LayerStepRates, MetaCurvature, MetaSGD
 from tfmeta.inner_loop.loop import dense_gradients, inner_loop, inner_step, loss_gradients
+from tfmeta.inner_loop.meta_lstm_rule import MetaLSTMRule
 from tfmeta.inner_loop.momentum_rules import Adam, Momentum, RMSprop
 from tfmeta.inner_loop.selection import select_variables
 from tfmeta.inner_loop.stateless import stateless_call
@@ -15,6 +17,7 @@ __all__ = [
     "GradientDescent",
     "LayerStepRates",
     "MetaCurvature",
+    "MetaLSTMRule",
     "MetaSGD",
     "Momentum",
     "RMSprop",
@@ -23,10 +26,12 @@ __all__ = [
     "dense_gradients",
     "episode_draws",
     "folded_seeds",
+    "from_coordinates",
     "get_update_rule",
     "inner_loop",
     "inner_step",
     "loss_gradients",
     "select_variables",
     "stateless_call",
+    "to_coordinates",
 ]

@@ -36,6 +36,7 @@ class ClippedGradients(UpdateRule):
         super().__init__(**kwargs)
         self.rule = get_update_rule(rule)
         self.has_weights_of_shape = self.rule.has_weights_of_shape
+        self.reads_loss = self.rule.reads_loss
         self.max_norm = check_rate(max_norm, name="max_norm")
 
     def create_weights(self, variables: Sequence[keras.Variable], inner_steps: int) -> None:
@@ -44,8 +45,9 @@ class ClippedGradients(UpdateRule):
     def initial_state(self, weights):
         return self.rule.initial_state(weights)
 
-    def update(self, step, weights, gradients, state):
-        return self.rule.update(step, weights, clip_by_norm(gradients, self.max_norm), state)
+    def update(self, step, weights, gradients, state, **read):
+        clipped = clip_by_norm(gradients, self.max_norm)
+        return self.rule.update(step, weights, clipped, state, **read)
 
     def get_config(self) -> dict[str, Any]:
         rule = keras.saving.serialize_keras_object(self.rule)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfmeta.inner_loop.checkpoint import StepFunction, recomputed
 from tfmeta.inner_loop.update_rules import UpdateRule, checked_update
 
-LossFunction = Callable[[Sequence[tf.Tensor], int], tf.Tensor]
+LossFunction = Callable[[Sequence[tf.Tensor], int], Any]
 
 
 def inner_step(
@@ -29,7 +29,8 @@ def inner_step(
     dropped.
 
     Args:
-        loss_function: the support loss (a scalar) as a function of the weights and the step.
+        loss_function: the support loss (a scalar) as a function of the weights and the step; for
+            a rule that reads the loss it may be a tuple, whose other tensors are the context.
         weights: the fast weights.
         rule: how a gradient changes the weights.
         rule_state: the rule's state.
@@ -45,8 +46,8 @@ def inner_step(
         >>> float(weights[0])
         0.5
     """
-    gradients = loss_gradients(loss_function, weights, step)
-    return _moved(weights, gradients, rule=rule, rule_state=rule_state, step=step, order=order)
+    seen = _seen_by(rule, loss_function)(weights, step)
+    return _moved(weights, seen, rule=rule, rule_state=rule_state, step=step, order=order)
 
 
 def loss_gradients(
@@ -72,9 +73,24 @@ def loss_gradients(
     return dense_gradients(tape, loss, weights)
 
 
+def _seen_by(rule: Any, loss_function: LossFunction) -> StepFunction:
+    """From weights and the step to the gradients, and behind them the loss and its context."""
+    if not rule.reads_loss:
+        return functools.partial(loss_gradients, loss_function)
+
+    def seen(weights: Sequence[tf.Tensor], step: int) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            results = loss_function(weights, step)
+            loss, *context = results if isinstance(results, tuple) else (results,)
+        return [*dense_gradients(tape, loss, weights), loss, *context]
+
+    return seen
+
+
 def _moved(
     weights: Sequence[tf.Tensor],
-    gradients: Sequence[tf.Tensor],
+    seen: Sequence[tf.Tensor],
     *,
     rule: UpdateRule,
     rule_state: Any,
@@ -82,8 +98,10 @@ def _moved(
     order: int,
 ) -> tuple[list[tf.Tensor], Any]:
     if order == 1:
-        gradients = [tf.stop_gradient(g) for g in gradients]
-    return checked_update(rule, step, weights, gradients, rule_state)
+        seen = [tf.stop_gradient(x) for x in seen]
+    gradients, others = seen[: len(weights)], seen[len(weights) :]
+    read = {"loss": others[0], "context": tuple(others[1:])} if others else {}
+    return checked_update(rule, step, weights, gradients, rule_state, **read)
 
 
 def dense_gradients(
@@ -123,7 +141,7 @@ def inner_loop(
     """The weights before and after each inner step (MAML, Finn et al. 2017, algorithm 1).
 
     Args:
-        loss_function: the support loss (a scalar) as a function of the weights and the step.
+        loss_function: the support loss as a function of the weights and the step, see `inner_step`.
         weights: the weights that the episode starts from.
         rule: how a gradient changes the weights.
         inner_steps: the number of steps.
@@ -144,13 +162,13 @@ def inner_loop(
     """
     path = [list(weights)]
     rule_state = rule.initial_state(path[0])
-    gradients: StepFunction = functools.partial(loss_gradients, loss_function)
+    see = _seen_by(rule, loss_function)
     if checkpoint:
-        gradients = recomputed(gradients)
+        see = recomputed(see)
     for step in range(inner_steps):
-        weights, g = path[-1], gradients(path[-1], step)
+        weights, seen = path[-1], see(path[-1], step)
         moved, rule_state = _moved(
-            weights, g, rule=rule, rule_state=rule_state, step=step, order=order
+            weights, seen, rule=rule, rule_state=rule_state, step=step, order=order
         )
         path.append(moved)
     return path

@@ -27,6 +27,9 @@ class UpdateRule(keras.layers.Layer):
 
     # Whether the rule has learned numbers in the shape of the weights, which then cannot vary.
     has_weights_of_shape = False
+    # Whether `update` is also given `loss=`, the inner loss, and `context=`, a tuple of what the
+    # learner's inner loss returns behind it.
+    reads_loss = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -91,7 +94,12 @@ class GradientDescent(UpdateRule):
 
 
 def checked_update(
-    rule: Any, step: int, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], state: Any
+    rule: Any,
+    step: int,
+    weights: Sequence[tf.Tensor],
+    gradients: Sequence[tf.Tensor],
+    state: Any,
+    **read: Any,
 ) -> tuple[list[tf.Tensor], Any]:
     """What `rule.update` returns, after a look at its structure.
 
@@ -101,6 +109,7 @@ def checked_update(
         weights: the fast weights.
         gradients: one tensor for each weight.
         state: the rule's state.
+        **read: `loss` and `context`, for a rule that reads them.
 
     Returns:
         The new weights and the rule's new state.
@@ -115,7 +124,7 @@ def checked_update(
         >>> float(weights[0])
         0.5
     """
-    result = rule.update(step, weights, gradients, state)
+    result = rule.update(step, weights, gradients, state, **read)
     name = type(rule).__name__
     if not isinstance(result, tuple) or len(result) != 2:
         raise ValueError(

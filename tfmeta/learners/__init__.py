@@ -9,6 +9,7 @@ from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.implicit_maml import ImplicitMAML
 from tfmeta.learners.maml import MAML
 from tfmeta.learners.matching_network import MatchingNetwork
+from tfmeta.learners.meta_lstm import MetaLSTM
 from tfmeta.learners.meta_opt_net import MetaOptNet
 from tfmeta.learners.plan import MemoryPlan
 from tfmeta.learners.prototype_learner import PrototypeLearner, Prototypes
@@ -38,6 +39,7 @@ __all__ = [
     "InstanceAccuracy",
     "MatchingNetwork",
     "MemoryPlan",
+    "MetaLSTM",
     "MetaOptNet",
     "PrototypeLearner",
     "Prototypes",

@@ -52,13 +52,6 @@ class OneTask:
         """The update rule."""
         return rule
 
-    def total(self, mean: tf.Tensor) -> tf.Tensor:
-        """The sum over tasks of a loss that is a mean over tasks and examples.
-
-        Its derivative is that of each task in the task's own weights.
-        """
-        return mean
-
     def of_each(self, function: Callable[[Any], tf.Tensor], elements: Any) -> tf.Tensor:
         """`function` of one task, for each."""
         return function(elements)
@@ -103,9 +96,6 @@ class AllTasks(OneTask):
     def rule(self, rule):
         return _RuleOfEach(rule, self)
 
-    def total(self, mean):
-        return mean * tf.cast(self.n_tasks, mean.dtype)
-
     def of_each(self, function, elements):
         return tf.vectorized_map(function, elements)
 
@@ -122,22 +112,29 @@ class _RuleOfEach:
 
     def __init__(self, rule: UpdateRule, tasks: AllTasks) -> None:
         self._rule, self._tasks = rule, tasks
+        self.reads_loss = rule.reads_loss
 
     def initial_state(self, weights: Sequence[tf.Tensor]) -> Any:
         return tf.vectorized_map(self._rule.initial_state, list(weights))
 
     def update(
-        self, step: int, weights: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor], state: Any
+        self,
+        step: int,
+        weights: Sequence[tf.Tensor],
+        gradients: Sequence[tf.Tensor],
+        state: Any,
+        **read: Any,
     ) -> Any:
         learned = self._rule.trainable_variables
 
         def of_one_task(task: Any) -> Any:
-            copies, *rest = task
+            copies, read, *rest = task
             with keras.StatelessScope(state_mapping=list(zip(learned, copies, strict=True))):
-                return checked_update(self._rule, step, *rest)
+                return checked_update(self._rule, step, *rest, **read)
 
         copies = self._tasks.values(learned)
-        return tf.vectorized_map(of_one_task, (copies, list(weights), list(gradients), state))
+        elements = (copies, read, list(weights), list(gradients), state)
+        return tf.vectorized_map(of_one_task, elements)
 
 
 class _Scope(threading.local):

@@ -27,7 +27,7 @@ from tfmeta.learners.engines import ENGINES, AllTasks, current_engine, default_e
 from tfmeta.learners.episode import Episode
 from tfmeta.learners.passes import Moments, query_source
 from tfmeta.learners.plan import MemoryPlan, plan_memory
-from tfmeta.learners.second_order import check_second_derivatives
+from tfmeta.learners.second_order import check_second_derivatives, refuse_max_pooling
 
 _LOGGER = logging.getLogger("tfmeta")
 
@@ -114,6 +114,11 @@ class GradientLearner(EpisodicLearner):
             for metric in ("acc", "mse")
         }
 
+    def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs) -> None:
+        if jit_compile is True and self.order != 1 and self.active_engine == "mapped":
+            refuse_max_pooling(self.network)
+        super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
+
     def adapt(self, support_x, support_y, support_mask=None, *, training=False) -> AdaptedNetwork:
         x, y = self._support(support_x, support_y, support_mask)
         path = self._weights_path(x, y, training=training)
@@ -125,11 +130,10 @@ class GradientLearner(EpisodicLearner):
         return [self._adapted(weights, x, step=step) for step, weights in enumerate(path)]
 
     def query_pass(self, state, query_x, *, training):
-        source = query_source(self.statistics, training=training)
         outputs, moments = self._network_pass(
             state.weights,
             self.network_input(query_x),
-            source=source,
+            source=self._query_source(training=training),
             moments=state.moments,
             training=training,
         )
@@ -257,6 +261,10 @@ class GradientLearner(EpisodicLearner):
 
     # ----- parts ----------------------------------------------------------------------------
 
+    def _query_source(self, *, training: bool) -> str:
+        """Where the query pass takes its normalisation statistics from."""
+        return query_source(self.statistics, training=training)
+
     def _steps(self, training: bool) -> int:
         return self.inner_steps if training else self.evaluation_steps or self.inner_steps
 
@@ -275,7 +283,7 @@ class GradientLearner(EpisodicLearner):
     def _support_loss(self, weights: Sequence[tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Cross-entropy or mean squared error of the support under given weights."""
         outputs, _ = self._network_pass(weights, x, source="batch", training=True)
-        return current_engine().total(episode_loss(y, outputs))
+        return current_engine().of_each(lambda task: episode_loss(*task), (y, outputs))
 
     def _inner_loss(
         self,

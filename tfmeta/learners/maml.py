@@ -17,12 +17,6 @@ from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.prototype_head import PrototypeHead
 
-_MAX_POOLS = (
-    keras.layers.MaxPooling1D,
-    keras.layers.MaxPooling2D,
-    keras.layers.MaxPooling3D,
-)
-
 
 @keras.saving.register_keras_serializable("tfmeta")
 class MAML(GradientLearner):
@@ -131,11 +125,6 @@ class MAML(GradientLearner):
         self.supports_jit = self.n_outputs is not None
         self.per_step_statistics = per_step_statistics
         self._step_statistics = self._create_step_statistics() if per_step_statistics else []
-
-    def compile(self, optimizer="rmsprop", loss=None, *, jit_compile="auto", **kwargs) -> None:
-        if jit_compile is True and self.order != 1 and self.active_engine == "mapped":
-            _refuse_max_pooling(self.network)
-        super().compile(optimizer, loss, jit_compile=jit_compile, **kwargs)
 
     def outer_gradients(self, episode: Episode) -> OuterStep:
         if isinstance(self.order, int):
@@ -255,13 +244,3 @@ def _check_order(order: int | str, anneal_steps: int | None) -> None:
         )
     if anneal_steps is not None:
         checks.check_positive("anneal_steps", anneal_steps)
-
-
-def _refuse_max_pooling(network: keras.Model) -> None:
-    pools = [layer.name for layer in network._flatten_layers() if isinstance(layer, _MAX_POOLS)]
-    if pools:
-        raise ValueError(
-            "`jit_compile=True` cannot be used for a second-order gradient through max pooling, "
-            f"which XLA differentiates wrongly. Received: layers {pools}. Leave `jit_compile` out, "
-            'use `order=1`, `engine="vectorized"`, or a network that strides instead of pooling.'
-        )

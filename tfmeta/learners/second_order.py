@@ -7,6 +7,12 @@ from collections.abc import Collection
 import keras
 import tensorflow as tf
 
+_MAX_POOLS = (
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+)
+
 
 def check_second_derivatives(
     network: keras.Model, adapted: Collection[keras.Variable], *, has_gpu: bool | None = None
@@ -46,3 +52,24 @@ def _takes_cudnn(layer: keras.Layer, has_gpu: bool) -> bool:
     if not isinstance(layer, (keras.layers.LSTM, keras.layers.GRU)):
         return False
     return layer.use_cudnn is True or (layer.use_cudnn == "auto" and has_gpu and not layer.unroll)
+
+
+def refuse_max_pooling(network: keras.Model) -> None:
+    """Refuses max pooling where XLA would compile a second-order meta-gradient.
+
+    Args:
+        network: a built Keras model.
+
+    Raises:
+        ValueError: with the names of the layers.
+
+    Example:
+        >>> refuse_max_pooling(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    """
+    pools = [layer.name for layer in network._flatten_layers() if isinstance(layer, _MAX_POOLS)]
+    if pools:
+        raise ValueError(
+            "`jit_compile=True` cannot be used for a second-order gradient through max pooling, "
+            f"which XLA differentiates wrongly. Received: layers {pools}. Leave `jit_compile` out, "
+            'use `order=1`, `engine="vectorized"`, or a network that strides instead of pooling.'
+        )
