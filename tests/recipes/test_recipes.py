@@ -21,6 +21,7 @@ TINY = {
     "few_shot/maml.py": f"{TINY_CLASSES} --n-way=3 --inner-steps=1 --evaluation-steps=2",
     "few_shot/compare_gradient.py": f"{TINY_CLASSES} --n-way=3 --methods maml anil",
     "few_shot/meta_lstm.py": None,  # in test_meta_lstm_recipe.py
+    "few_shot/meta_lstm.py": None,  # in test_meta_lstm_recipe.py
     "few_shot/metric.py": None,  # in test_metric_recipes.py
     "few_shot/lake_one_shot.py": None,  # in test_metric_recipes.py
     "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
