@@ -16,6 +16,8 @@ from tfmeta.models.memory.least_recently_used import (
     lrua_write_weights,
 )
 
+WRITES = ("bound", "vector", "key")
+
 
 class MANNState(NamedTuple):
     """What a `MANN` keeps from one step to the next, each with a leading batch axis."""
@@ -25,6 +27,7 @@ class MANNState(NamedTuple):
     memory: tf.Tensor
     read_weights: tf.Tensor
     usage: tf.Tensor
+    keys: tf.Tensor
     read_vectors: tf.Tensor
 
 
@@ -49,10 +52,18 @@ class MANN(MemoryCell):
         w^r_t = softmax(beta_t K(k_t, M_t)),  r_t = w^r_t M_t
         w^u_t = gamma w^u_{t-1} + w^r_t + w^w_t
 
-    and the output is `[h_t, r_t]`. In the paper what is written is the key itself (`v_t = k_t`,
-    `write="key"`) and `beta_t = 1` (`strengths=False`). By default the controller emits both:
-    softmax over similarities between -1 and 1 cannot point at one of 128 slots, and a key that
-    is also the content has to serve two ends.
+    and the output is `[h_t, r_t]`. What a head writes, `v_t`, is one of
+
+    - `write="key"`: `k_t`, as in the paper; what is read is then the memory before the write, in
+      which a key does not find itself.
+    - `write="vector"`: `a_t`, which the controller emits beside the key.
+    - `write="bound"`: `k_{t-1} + a_t`. A label comes one step after its example; so that it can be
+      found by the example's key, it is written with the key of the step before. The controller
+      need not learn to remember examples in the code in which it looks for them, which takes most
+      of the training otherwise.
+
+    In the paper `beta_t = 1` (`strengths=False`); but a softmax of similarities between -1 and 1
+    cannot point at one of 128 slots, so that heads emit how sharp they read, as in the NTM.
 
     Args:
         units: of the LSTM.
@@ -60,7 +71,7 @@ class MANN(MemoryCell):
         slot_width: numbers in a slot.
         n_heads: heads that read and write.
         usage_decay: `gamma`.
-        write: `"vector"` or `"key"`, what a head writes.
+        write: `"bound"`, `"vector"` or `"key"`, what a head writes.
         strengths: whether a head emits how sharp its reading is.
         **kwargs: arguments of `keras.Layer`.
 
@@ -82,7 +93,7 @@ class MANN(MemoryCell):
         slot_width: int = 40,
         n_heads: int = 4,
         usage_decay: float = 0.99,
-        write: str = "vector",
+        write: str = "bound",
         strengths: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -92,8 +103,8 @@ class MANN(MemoryCell):
                 "`usage_decay` must lie between 0 and 1, 1 left out. "
                 f"Received: usage_decay={usage_decay}."
             )
-        if write not in ("vector", "key"):
-            raise ValueError(f"`write` must be 'vector' or 'key'. Received: write={write!r}.")
+        if write not in WRITES:
+            raise ValueError(f"`write` must be one of {WRITES}. Received: write={write!r}.")
         self.usage_decay = usage_decay
         self.write = write
         self.strengths = strengths
@@ -101,7 +112,7 @@ class MANN(MemoryCell):
     @property
     def interface_sizes(self) -> list[int]:
         width = self.n_heads * self.slot_width
-        vectors = width if self.write == "vector" else 0
+        vectors = 0 if self.write == "key" else width
         return [width, vectors, self.n_heads, self.n_heads if self.strengths else 0]
 
     @property
@@ -109,32 +120,40 @@ class MANN(MemoryCell):
         """Shapes of the state, without the batch axis."""
         slots, width, heads = self.n_slots, self.slot_width, self.n_heads
         return MANNState(
-            (self.units,), (self.units,), (slots, width), (heads, slots), (slots,), (heads * width,)
+            hidden=(self.units,),
+            carry=(self.units,),
+            memory=(slots, width),
+            read_weights=(heads, slots),
+            usage=(slots,),
+            keys=(heads, width),
+            read_vectors=(heads * width,),
         )
 
     def step(self, projected, state):
         state = MANNState(*state)
         preactivations = self.recurrence(projected, state.hidden, state.read_vectors)
         hidden, carry, gates = lstm_step(preactivations, state.carry)
-        keys, vectors, write_gates, strengths = self._interface(hidden)
+        keys, vectors, write_gates, strengths = self._interface(hidden, state.keys)
 
         least_used = least_used_slots(state.usage, self.n_heads)
         write_weights = lrua_write_weights(write_gates, state.read_weights, least_used)
         is_kept = 1.0 - tf.reduce_sum(least_used, axis=1)
         memory = write_memory(state.memory * is_kept[..., tf.newaxis], write_weights, vectors)
 
-        read_weights = content_weights(memory, keys, strengths)
-        read_vectors = self.joined(read_memory(memory, read_weights))
+        looked_at = state.memory if self.write == "key" else memory
+        read_weights = content_weights(looked_at, keys, strengths)
+        read_vectors = self.joined(read_memory(looked_at, read_weights))
         usage = decayed_usage(state.usage, read_weights, write_weights, self.usage_decay)
-        state = MANNState(hidden, carry, memory, read_weights, usage, read_vectors)
+        state = MANNState(hidden, carry, memory, read_weights, usage, keys, read_vectors)
         output = tf.concat([hidden, read_vectors], axis=1)
         return output, list(state), MANNTrace(read_weights, write_weights, gates)
 
-    def _interface(self, hidden: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _interface(self, hidden: tf.Tensor, keys_before: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Keys and vectors `[batch, heads, width]`, gates and strengths `[batch, heads]`."""
         keys, vectors, gates, strengths = self.emitted(hidden)
         keys = tf.tanh(self.by_head(keys))
-        vectors = tf.tanh(self.by_head(vectors)) if self.write == "vector" else keys
+        vectors = keys if self.write == "key" else tf.tanh(self.by_head(vectors))
+        vectors = vectors + keys_before if self.write == "bound" else vectors
         strengths = 1.0 + tf.nn.softplus(strengths) if self.strengths else tf.ones_like(gates)
         return keys, vectors, tf.sigmoid(gates), strengths
 

@@ -1,7 +1,7 @@
 """Memory networks on streams of labelled pictures (Santoro et al. 2016): train, evaluate, export.
 
     python recipes/few_shot/mann.py                              # embedded glyphs, a few minutes
-    python recipes/few_shot/mann.py --core lstm                  # the paper's control
+    python recipes/few_shot/mann.py --core lstm                  # the paper's control; dnc, snail
     python recipes/few_shot/mann.py --data data/omniglot.npz --rotate all --train-on trainval \
         --split data/splits/few_shot_splits.json:omniglot_vinyals
 
@@ -22,23 +22,26 @@ from tfmeta import cli, data, plots, runs
 from tfmeta.learners import InstanceAccuracy, SequenceLearner
 from tfmeta.models import conv4, memory
 
+# The name in the record, and how the core is made.
 CORES = {
     "mann": (
         "MANN",
         lambda o: memory.MANN(
-            o.units,
-            n_slots=o.n_slots,
-            slot_width=o.slot_width,
-            n_heads=o.n_heads,
-            write=o.write,
-            strengths=not o.no_strengths,
+            o.units, **memory_sizes(o), write=o.write, strengths=not o.no_strengths
         ),
     ),
+    "dnc": ("DNC", lambda o: memory.DNC(o.units, **memory_sizes(o))),
+    "snail": ("SNAIL", lambda o: memory.SNAIL(o.n_way * o.n_presentations, filters=o.filters)),
     "lstm": ("LSTM", lambda o: keras.layers.LSTMCell(o.units)),
 }
 # Accuracy in per cent on Omniglot, one-hot labels, 5 classes (Santoro et al. 2016, table 1).
 PAPER = {"1": 36.4, "2": 82.8, "3": 91.0, "4": 92.6, "5": 94.9, "10": 98.1}
 SEEDS = {"train": 0, "validation": 1, "test": 2}
+
+
+def memory_sizes(options):
+    """Sizes of a memory, as its cell takes them."""
+    return {name: getattr(options, name) for name in ("n_slots", "slot_width", "n_heads")}
 
 
 def parse(arguments):
@@ -56,13 +59,13 @@ def parse(arguments):
     add = parser.add_argument
     add("--core", default="mann", choices=tuple(CORES))
     add("--backbone", default="none", choices=("none", "conv4"), help="none: raw pixels")
-    add("--filters", type=int, default=32, help="of conv4")
+    add("--filters", type=int, default=32, help="of conv4 and SNAIL")
     add("--n-presentations", type=int, default=10, help="pictures of a class in a stream")
     add("--units", type=int, default=200, help="of the LSTM")
     add("--n-slots", type=int, default=128)
     add("--slot-width", type=int, default=40)
     add("--n-heads", type=int, default=4)
-    add("--write", default="vector", choices=("vector", "key"), help="what a head writes")
+    add("--write", default="bound", choices=memory.mann.WRITES, help="what a head writes")
     add("--no-strengths", action="store_true", help="readings of fixed sharpness, as the paper's")
     add("--clipnorm", type=float, default=10.0, help="largest norm of the gradient")
     parser.set_defaults(image_size=20, test_query=9)
@@ -165,7 +168,7 @@ def draw(learner, test, reports, options):
         intervals = [report.interval(k + 1) for k in range(report.n_instances)]
         curves[name] = tuple(zip(*intervals, strict=True))
     plots.plot_instances(curves, chance=1 / options.n_way, save=path("instances.png"))
-    if options.core == "mann":
+    if options.core in ("mann", "dnc"):
         inputs, y = next(iter(test))
         trace, labels = learner.trace(inputs["stream_x"][:1], y[:1]), y[0].numpy()
         reads, writes, gates = trace.read_weights[0], trace.write_weights[0], trace.gates[0]

@@ -129,7 +129,7 @@ def test_export_reads_a_stream_into_a_state(tmp_path):
     y, names = tf.constant([0, 1, 1, 0, 1]), tf.constant(["a", "b"])
     state = served["adapt"](support_x=x, support_y=y, class_names=names)
     # The state of the cell and the last label.
-    assert len([name for name in state if name.startswith("state_")]) == 7
+    assert len([name for name in state if name.startswith("state_")]) == 8
     got = served["predict"](query_x=x[:3] + 1.0, **state)["logits"]
     wanted = learner.predict_query(learner.adapt(x, y), x[:3] + 1.0)
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)

@@ -85,3 +85,11 @@ def test_recall_sequences(load):
         asked = x[question + 1 : question + 4, :2]
         answers = [after for before, after in pairs if (before == asked).all()]
         assert any((y[is_due > 0] == after).all() for after in answers)
+
+
+def test_memory_speed_benchmark(load):
+    arguments = "--n-tasks=1 --lengths 2 3 --slots 4 --length=2 --n-slots=5 --units=2 --n-steps=1"
+    returned = load("benchmarks/memory_speed.py").main([*arguments.split(), "--cores", "mann"])
+    rows = returned["table"]["rows"]
+    assert [row[1:4] for row in rows] == [("1", "2", "5"), ("1", "3", "5"), ("1", "2", "4")]
+    assert all(float(row[4]) > 0 and float(row[5]) > 0 for row in rows)

@@ -36,6 +36,7 @@ TINY = {
     "benchmarks/maml_speed.py": "--rounds=1 --n-steps=1 --n-tasks=2 --n-way=2 --n-query=1 "
     "--inner-steps=1 --filters=2 --matrix-size=8",
     "benchmarks/maml_torch_loop.py": None,  # needs PyTorch
+    "benchmarks/memory_speed.py": None,  # in test_memory_recipes.py
     "benchmarks/prototypical_speed.py": None,  # in test_metric_recipes.py
     "benchmarks/prototypical_torch_loop.py": None,  # needs PyTorch
     "benchmarks/side_by_side.py": None,  # run by the two above

@@ -32,7 +32,7 @@ def numpy_mann(cell, stream):
     heads, width, slots, u = cell.n_heads, cell.slot_width, cell.n_slots, cell.units
     h, c, memory = np.zeros(u), np.zeros(u), np.zeros((slots, width))
     read_w, usage, read = np.zeros((heads, slots)), np.zeros(slots), np.zeros(heads * width)
-    outputs = []
+    keys_before, outputs = np.zeros((heads, width)), []
     for x in stream:
         z = x @ kernel + np.concatenate([h, read]) @ recurrent + bias
         i, f, o = (sigmoid(z[k * u : (k + 1) * u]) for k in range(3))
@@ -42,8 +42,9 @@ def numpy_mann(cell, stream):
         keys = np.tanh(emitted[: heads * width]).reshape(heads, width)
         rest = emitted[heads * width :]
         vectors = keys
-        if cell.write == "vector":
+        if cell.write != "key":
             vectors = np.tanh(rest[: heads * width]).reshape(heads, width)
+            vectors = vectors + keys_before if cell.write == "bound" else vectors
             rest = rest[heads * width :]
         gates, strengths = sigmoid(rest[:heads]), np.ones(heads)
         if cell.strengths:
@@ -51,19 +52,21 @@ def numpy_mann(cell, stream):
         least = np.argsort(usage, kind="stable")[:heads]
         write_w = gates[:, None] * read_w
         write_w[np.arange(heads), least] += 1 - gates
-        memory = memory.copy()
+        before, memory = memory, memory.copy()
         memory[least] = 0
         memory = memory + write_w.T @ vectors
-        norms = np.linalg.norm(memory, axis=1) * np.linalg.norm(keys, axis=1)[:, None]
-        cosines = np.divide(keys @ memory.T, norms, out=np.zeros_like(norms), where=norms > 0)
+        seen = before if cell.write == "key" else memory
+        norms = np.linalg.norm(seen, axis=1) * np.linalg.norm(keys, axis=1)[:, None]
+        cosines = np.divide(keys @ seen.T, norms, out=np.zeros_like(norms), where=norms > 0)
         read_w = softmax(strengths[:, None] * cosines)
-        read = (read_w @ memory).reshape(-1)
+        read = (read_w @ seen).reshape(-1)
+        keys_before = keys
         usage = cell.usage_decay * usage + read_w.sum(0) + write_w.sum(0)
         outputs.append(np.concatenate([h, read]))
     return np.array(outputs)
 
 
-@pytest.mark.parametrize("options", [{}, {"write": "key", "strengths": False}])
+@pytest.mark.parametrize("options", [{}, {"write": "vector"}, {"write": "key", "strengths": False}])
 def test_the_cell_is_that_of_the_equations(options):
     cell = built(**options)
     stream = np.random.default_rng(0).standard_normal((2, 9, 6))
