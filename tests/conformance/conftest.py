@@ -112,12 +112,6 @@ LEARNERS = {
         SNAIL(8, filters=4, key_size=4, value_size=4, n_blocks=1), statistics="transductive"
     ),
     "sequence_lstm_running": lambda: sequence(keras.layers.LSTMCell(8)),
-    "sequence_mann_running": lambda: sequence(MANN(8, n_slots=6, slot_width=4, n_heads=2)),
-    "sequence_dnc_support": lambda: sequence(DNC(8, n_slots=6, slot_width=4), statistics="support"),
-    "sequence_snail_transductive": lambda: sequence(
-        SNAIL(8, filters=4, key_size=4, value_size=4, n_blocks=1), statistics="transductive"
-    ),
-    "sequence_lstm_running": lambda: sequence(keras.layers.LSTMCell(8)),
 }
 
 
