@@ -25,6 +25,7 @@ TINY_SPEED = "--n-steps=2 --n-epochs=2 --n-way=2 --n-query=1 --filters=2"
 METRIC_METHODS = {
     "prototypical": "PrototypicalNetwork",
     "siamese": "SiameseNetwork",
+    "siamese_triplet": "SiameseNetwork with triplets",
     "matching": "MatchingNetwork",
     "matching_fce": "MatchingNetwork with full context",
     "relation": "RelationNetwork",
