@@ -1,4 +1,3 @@
-import json
 
 import keras
 import numpy as np
@@ -53,8 +52,19 @@ def test_constant_series_are_left_out_and_named():
     report = tfmeta.evaluate_forecasts(lambda inputs: inputs["query_x"][:, :, -2:], tasks, n_shot=1)
     assert report.ids == ("a", "b") and "2 series, 1 left out" in str(report)
     assert "repeats itself" in report.left_out["flat"]
-    again = tfmeta.ForecastReport.from_json(report.to_json())
-    assert json.loads(again.to_json()) == json.loads(report.to_json())
+    assert tfmeta.ForecastReport.from_json(report.to_json()) == report
+
+
+def test_series_not_longer_than_the_period_are_left_out_and_named():
+    draws = np.random.default_rng(0)
+    values = [draws.uniform(1, 2, n) for n in (20, 9, 20)]
+    series = Series(values, ids=["a", "short", "b"], period=7).hold_out(2)
+    tasks = forecast_tasks(series, window=4, horizon=2)
+    report = tfmeta.evaluate_forecasts(lambda inputs: inputs["query_x"][:, :, -2:], tasks, n_shot=1)
+    assert report.ids == ("a", "b") and "not longer than the period" in report.left_out["short"]
+    tasks = forecast_tasks(series.select([1]), window=4, horizon=2)
+    with pytest.raises(ValueError, match="because its past is not longer than the period"):
+        tfmeta.evaluate_forecasts(lambda inputs: inputs["query_x"][:, :, -2:], tasks, n_shot=1)
 
 
 def test_bad_input(series):
@@ -62,7 +72,7 @@ def test_bad_input(series):
     with pytest.raises(ValueError, match=r"horizon=4 points.*futures of \[3\] points"):
         tfmeta.evaluate_forecasts(lambda inputs: None, tasks, n_shot=1)
     flat = Series([np.ones(20)]).hold_out(2)
-    with pytest.raises(ValueError, match="No series has a MASE"):
+    with pytest.raises(ValueError, match="1 series without one, the first of them because its past repeats itself"):
         tfmeta.evaluate_forecasts(
             lambda inputs: None, forecast_tasks(flat, window=4, horizon=2), n_shot=1
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfmeta.data import ForecastTasks
-from tfmeta.functional import mase, naive2, naive_error, smape
+from tfmeta.functional import mase, naive2, smape
 from tfmeta.intervals import mean_interval
 from tfmeta.json_report import JsonReport
 
@@ -115,8 +115,9 @@ def evaluate_forecasts(
 ) -> ForecastReport:
     """A report of how well the future of every series is forecast from its past.
 
-    Series whose past repeats itself with the period have no MASE (its denominator is zero): they
-    are left out of every number, and the report names them.
+    Series whose past repeats itself with the period have no MASE (its denominator is zero), nor
+    have those whose past is not longer than the period: they are left out of every number, and the
+    report names them.
 
     Args:
         forecaster: from a batch of episodes to `[n, 1, horizon]`: a learner, or a function.
@@ -171,15 +172,20 @@ def _errors(forecasts: np.ndarray, tasks: ForecastTasks) -> tuple[np.ndarray, np
 
 def _with_naive_error(tasks: ForecastTasks) -> tuple[list[int], dict[str, str]]:
     """The numbers of the series that have a MASE, and why the others have none."""
-    rows, left_out = [], {}
+    rows, left_out, period = [], {}, tasks.series.period
     for row, (name, past) in enumerate(zip(tasks.series.ids, tasks.series.past, strict=True)):
-        try:
-            naive_error(past, period=tasks.series.period)
-            rows.append(row)
-        except ValueError:
+        if len(past) <= period:
+            left_out[name] = "its past is not longer than the period"
+        elif np.array_equal(past[period:], past[:-period]):
             left_out[name] = "its past repeats itself with the period"
+        else:
+            rows.append(row)
     if not rows:
-        raise ValueError("No series has a MASE. Received: pasts that all repeat themselves.")
+        raise ValueError(
+            "A MASE needs a past that is longer than the period and does not repeat itself. "
+            f"Received: {len(left_out)} series without one, the first of them because "
+            f"{next(iter(left_out.values()))}."
+        )
     return rows, left_out
 
 
