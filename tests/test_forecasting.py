@@ -72,7 +72,7 @@ def test_bad_input(series):
     with pytest.raises(ValueError, match=r"horizon=4 points.*futures of \[3\] points"):
         tfmeta.evaluate_forecasts(lambda inputs: None, tasks, n_shot=1)
     flat = Series([np.ones(20)]).hold_out(2)
-    with pytest.raises(ValueError, match="1 series without one, the first of them because its past repeats itself"):
+    with pytest.raises(ValueError, match=r"1 series without one.*repeats itself"):
         tfmeta.evaluate_forecasts(
             lambda inputs: None, forecast_tasks(flat, window=4, horizon=2), n_shot=1
         )
