@@ -3,8 +3,10 @@
 from tfmeta.inner_loop.clipping import ClippedGradients, clip_by_norm
 from tfmeta.inner_loop.coordinates import from_coordinates, to_coordinates
 from tfmeta.inner_loop.draws import episode_draws, folded_seeds
+from tfmeta.inner_loop.keras_optimizer import LSTMOptimizer
 from tfmeta.inner_loop.learned_rules import LayerStepRates, MetaCurvature, MetaSGD
 from tfmeta.inner_loop.loop import dense_gradients, inner_loop, inner_step, loss_gradients
+from tfmeta.inner_loop.lstm_optimizer_rule import LSTMOptimizerRule
 from tfmeta.inner_loop.meta_lstm_rule import MetaLSTMRule
 from tfmeta.inner_loop.momentum_rules import Adam, Momentum, RMSprop
 from tfmeta.inner_loop.selection import select_variables
@@ -15,6 +17,8 @@ __all__ = [
     "Adam",
     "ClippedGradients",
     "GradientDescent",
+    "LSTMOptimizer",
+    "LSTMOptimizerRule",
     "LayerStepRates",
     "MetaCurvature",
     "MetaLSTMRule",

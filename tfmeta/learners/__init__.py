@@ -7,10 +7,16 @@ from tfmeta.learners.ensemble import EnsembleLearner, EnsembleState
 from tfmeta.learners.feat import FEAT, AdaptedPrototypes
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.implicit_maml import ImplicitMAML
+from tfmeta.learners.learned_optimizer import (
+    LearnedOptimizer,
+    optimization_curves,
+    optimization_tasks,
+)
 from tfmeta.learners.maml import MAML
 from tfmeta.learners.matching_network import MatchingNetwork
 from tfmeta.learners.meta_lstm import MetaLSTM
 from tfmeta.learners.meta_opt_net import MetaOptNet
+from tfmeta.learners.optimizees import NetworkTraining, Optimizee, Quadratics
 from tfmeta.learners.plan import MemoryPlan
 from tfmeta.learners.prototype_learner import PrototypeLearner, Prototypes
 from tfmeta.learners.prototypical_network import PrototypicalNetwork
@@ -37,13 +43,17 @@ __all__ = [
     "GradientLearner",
     "ImplicitMAML",
     "InstanceAccuracy",
+    "LearnedOptimizer",
     "MatchingNetwork",
     "MemoryPlan",
     "MetaLSTM",
     "MetaOptNet",
+    "NetworkTraining",
+    "Optimizee",
     "PrototypeLearner",
     "Prototypes",
     "PrototypicalNetwork",
+    "Quadratics",
     "ReadSupport",
     "RelationNetwork",
     "Reptile",
@@ -51,4 +61,6 @@ __all__ = [
     "SiameseNetwork",
     "SimpleShot",
     "StreamClassifier",
+    "optimization_curves",
+    "optimization_tasks",
 ]
