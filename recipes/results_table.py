@@ -10,6 +10,8 @@ import json
 import pathlib
 
 FOLDER = pathlib.Path(__file__).parent
+# Recipes whose records share their episodes.
+SIDE_BY_SIDE = ("few_shot/metric.py",)
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 COLUMNS = (
     "learner",
@@ -39,16 +41,21 @@ def published(record, result, papers):
     return "–"
 
 
+def conditions(options):
+    """What a run was trained on, in words."""
+    words = [f"split {options['split'].split(':')[-1]}"] if options.get("split") else []
+    words += [f"rotations: {options['rotate']}"] if "rotate" in options else []
+    is_joined = options.get("train_on") == "trainval"
+    return words + (["trained on train and validation, last epoch"] if is_joined else [])
+
+
 def rows(records, papers):
     """One row for each setting of each record."""
     for record in records:
         options = record["options"]
         for result in record["results"]:
             protocol = [str(result["protocol"]).strip("{}").replace("'", "")]
-            protocol += [f"split {options['split'].split(':')[-1]}"] if options.get("split") else []
-            protocol += [f"rotations: {options['rotate']}"] if "rotate" in options else []
-            is_joined = options.get("train_on") == "trainval"
-            protocol += ["trained on train and validation, last epoch"] if is_joined else []
+            protocol += conditions(options)
             control = result["control"]
             yield (
                 record["learner"],
@@ -61,6 +68,41 @@ def rows(records, papers):
                 f"{result['n_episodes']}, hash `{result['episode_hash']}`",
                 f"`{record['command']}`",
             )
+
+
+def learners_side_by_side(records, papers):
+    """The table of learners on the same frozen episodes, a column for each setting."""
+    first, options = records[0], records[0]["options"]
+    episodes = [[(r["setting"], r["episode_hash"]) for r in each["results"]] for each in records]
+    if any(other != episodes[0] for other in episodes):
+        raise ValueError(f"The records are not of the same episodes. Received: {episodes}")
+    settings = ", ".join(f"{name} `{episode_hash}`" for name, episode_hash in episodes[0])
+    title = (
+        f"**{first['recipe']} on {options['data']}** ({', '.join(conditions(options))}), "
+        f"{options['n_episodes']} episodes a setting, {options['test_query']} queries a class, the "
+        f"same for all ({settings}); {first['device']}, seed {first['seed']}; the papers' numbers "
+        "in brackets"
+    )
+    controls = [result["control"] for result in first["results"]]
+    cells = [
+        *(learner_cells(number, record, papers) for number, record in enumerate(records, 1)),
+        ("", controls[0]["name"], "", *(quantity(control) for control in controls), "–"),
+    ]
+    names = [name for name, _ in episodes[0]]
+    table = markdown(("", "learner", "predictions", *names, "training"), cells)
+    commands = "\n".join(f"{k}. `{r['command']}`" for k, r in enumerate(records, 1))
+    return f"{title}\n\n{table}\n\n{commands}"
+
+
+def learner_cells(number, record, papers):
+    """The line of a learner: its results, each with the paper's number for the same setting."""
+    cells = []
+    for result in record["results"]:
+        paper = published(record, result, papers)
+        beside = "" if paper == "–" else f" ({paper.split(' (')[0]})"
+        cells.append(f"**{quantity(result)}**{beside}")
+    statistics = record["results"][0]["statistics"]
+    return (str(number), record["learner"], statistics, *cells, f"{record['minutes']} min")
 
 
 def compared(record):
@@ -121,7 +163,15 @@ def tables():
     """The tables of results, of comparisons and of benchmarks."""
     records = [json.loads(p.read_text("utf8")) for p in sorted(FOLDER.glob("results/*.json"))]
     papers = json.loads((FOLDER / "published.json").read_text("utf8"))
-    results = markdown(COLUMNS, rows([r for r in records if "results" in r], papers))
+    with_results = [r for r in records if "results" in r]
+    is_one_of_many = [r["recipe"] in SIDE_BY_SIDE for r in with_results]
+    alone = itertools.compress(with_results, (not one for one in is_one_of_many))
+    together = itertools.compress(with_results, is_one_of_many)
+    results = [markdown(COLUMNS, rows(alone, papers))]
+    results += [
+        learners_side_by_side(list(each), papers)
+        for _, each in itertools.groupby(together, lambda r: (r["recipe"], r["options"]["data"]))
+    ]
     comparisons = [comparison(r) for r in records if "comparison" in r]
     measured = [r for r in records if "figures" in r]
     benchmarks = [
@@ -129,7 +179,7 @@ def tables():
         for _, runs in itertools.groupby(measured, lambda r: r["command"].split()[1])
     ]
     growths = [growth(r) for r in records if "table" in r]
-    return "\n\n".join([results, *comparisons, *benchmarks, *growths])
+    return "\n\n".join([*results, *comparisons, *benchmarks, *growths])
 
 
 def page():
