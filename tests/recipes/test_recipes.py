@@ -21,7 +21,6 @@ TINY = {
     "few_shot/maml.py": f"{TINY_CLASSES} --n-way=3 --inner-steps=1 --evaluation-steps=2",
     "few_shot/compare_gradient.py": f"{TINY_CLASSES} --n-way=3 --methods maml anil",
     "few_shot/meta_lstm.py": None,  # in test_meta_lstm_recipe.py
-    "few_shot/meta_lstm.py": None,  # in test_meta_lstm_recipe.py
     "few_shot/metric.py": None,  # in test_metric_recipes.py
     "few_shot/lake_one_shot.py": None,  # in test_metric_recipes.py
     "few_shot/sinusoid_maml.py": "--steps=2 --epochs=1 --n-tasks=2 --n-validation=2 --n-episodes=4 "
@@ -40,6 +39,8 @@ TINY = {
     "benchmarks/prototypical_speed.py": None,  # in test_metric_recipes.py
     "benchmarks/prototypical_torch_loop.py": None,  # needs PyTorch
     "benchmarks/side_by_side.py": None,  # run by the two above
+    "learned_optimizers/mlp.py": None,  # in test_learned_optimizer_recipes.py
+    "learned_optimizers/quadratics.py": None,  # in test_learned_optimizer_recipes.py
     "domain_adaptation/digits.py": None,  # in test_transfer_recipes.py
     "transfer/joint_policy.py": None,  # in test_transfer_recipes.py
     "transfer/self_supervised.py": None,  # in test_self_supervised_recipe.py
@@ -268,6 +269,21 @@ def test_counted_operations_of_a_task(load):
     for order, support in ((1, query), (2, 4 * first + 9 * others)):
         options = module.arguments_parser().parse_args([*sizes, f"--order={order}"])
         assert module.gflop_per_task(options) == pytest.approx((query + 2 * support) / 1e9)
+
+
+def test_learners_side_by_side_are_on_the_same_episodes(load):
+    table = load("results_table.py")
+    names = ("omniglot_metric_r2d2", "omniglot_metric_relation")
+    folder = table.FOLDER / "results"
+    records = [json.loads((folder / f"{name}.json").read_text("utf8")) for name in names]
+    relation = records[1]["results"][0]
+    paper = {"learner": "RelationNetwork", "data": "omniglot", "value": "12.3", "source": "a paper"}
+    text = table.learners_side_by_side(records, [{**paper, "setting": relation["setting"]}])
+    assert f"| 2 | RelationNetwork | inductive | **{table.quantity(relation)}** (12.3) |" in text
+    assert "|  | nearest centroid on raw inputs |" in text
+    relation["episode_hash"] = "other"
+    with pytest.raises(ValueError, match=r"not of the same episodes.*other"):
+        table.learners_side_by_side(records, [])
 
 
 def test_results_table_is_fresh(load):
