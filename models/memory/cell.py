@@ -53,6 +53,11 @@ class MemoryCell(keras.Layer):
         raise NotImplementedError
 
     @property
+    def interface_start(self) -> list[float]:
+        """Where the biases of the interface start."""
+        return [0.0] * sum(self.interface_sizes)
+
+    @property
     def state_size(self) -> Any:
         """Shapes of the state, without the batch axis; a named tuple."""
         raise NotImplementedError
@@ -88,8 +93,11 @@ class MemoryCell(keras.Layer):
         self.interface_kernel = self.add_weight(
             shape=(self.units, n_emitted), name="interface_kernel"
         )
+        start = self.interface_start
         self.interface_bias = self.add_weight(
-            shape=(n_emitted,), initializer="zeros", name="interface_bias"
+            shape=(n_emitted,),
+            initializer=lambda shape, dtype: tf.constant(start, dtype, shape),
+            name="interface_bias",
         )
 
     def call(self, inputs, states):

@@ -17,6 +17,8 @@ from tfmeta.models.memory.least_recently_used import (
 )
 
 WRITES = ("bound", "vector", "key")
+# Where the biases of write gates and strengths start: new slots, and readings that are sharp.
+_GATE, _STRENGTH = -2.0, 9.0
 
 
 class MANNState(NamedTuple):
@@ -114,6 +116,13 @@ class MANN(MemoryCell):
         width = self.n_heads * self.slot_width
         vectors = 0 if self.write == "key" else width
         return [width, vectors, self.n_heads, self.n_heads if self.strengths else 0]
+
+    @property
+    def interface_start(self) -> list[float]:
+        keys, vectors, gates, strengths = self.interface_sizes
+        # From an even reading of all slots, there is hardly a gradient to a sharp one.
+        starts = [0.0] * (keys + vectors), [_GATE] * gates, [_STRENGTH] * strengths
+        return [value for start in starts for value in start]
 
     @property
     def state_size(self) -> MANNState:
