@@ -54,7 +54,8 @@ def rows(records, papers):
     for record in records:
         options = record["options"]
         for result in record["results"]:
-            protocol = [str(result["protocol"]).strip("{}").replace("'", "")]
+            protocol = [options["data"]] if "data" in options else []
+            protocol += [str(result["protocol"]).strip("{}").replace("'", "")]
             protocol += conditions(options)
             control = result["control"]
             yield (
