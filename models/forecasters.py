@@ -6,7 +6,13 @@ import keras
 
 
 def lstm_forecaster(
-    window: int, horizon: int, *, units: int = 32, name: str = "lstm_forecaster"
+    window: int,
+    horizon: int,
+    *,
+    units: int = 32,
+    from_last: bool = False,
+    return_state: bool = False,
+    name: str = "lstm_forecaster",
 ) -> keras.Model:
     """An LSTM (Hochreiter and Schmidhuber 1997) that reads a window and gives all of its horizon.
 
@@ -16,6 +22,9 @@ def lstm_forecaster(
         window: points that it reads.
         horizon: points that it forecasts.
         units: of the LSTM.
+        from_last: whether the forecasts are deviations from the window's last value.
+        return_state: whether the layer `lstm` gives its states too, as `MetaLSTM(memory="lstm")`
+            needs it; the outputs are the same.
         name: name of the model.
 
     Returns:
@@ -31,8 +40,11 @@ def lstm_forecaster(
     _check(window=window, horizon=horizon, units=units)
     inputs = keras.Input((window,), name="window")
     x = keras.layers.Reshape((window, 1), name="steps")(inputs)
-    x = keras.layers.LSTM(units, use_cudnn=False, name="lstm")(x)
+    lstm = keras.layers.LSTM(units, use_cudnn=False, return_state=return_state, name="lstm")
+    x = lstm(x)[0] if return_state else lstm(x)
     outputs = keras.layers.Dense(horizon, name="head")(x)
+    if from_last:
+        outputs = keras.layers.Add(name="forecast")([_last_of(inputs, window), outputs])
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -118,9 +130,7 @@ def nbeats_forecaster(
     """
     _check(window=window, horizon=horizon, units=units, n_blocks=n_blocks, n_layers=n_layers)
     inputs = keras.Input((window,), name="window")
-    last = keras.layers.Reshape((window, 1), name="steps")(inputs)
-    last = keras.layers.Cropping1D((window - 1, 0), name="last")(last)
-    last = keras.layers.Flatten(name="level")(last)
+    last = _last_of(inputs, window)
     rest = keras.layers.Subtract(name="deviations")([inputs, last])
     forecasts = []
     for block in range(1, n_blocks + 1):
@@ -133,6 +143,13 @@ def nbeats_forecaster(
             rest = keras.layers.Subtract(name=f"rest_{block}")([rest, explained])
     outputs = keras.layers.Add(name="forecast")([last, *forecasts])
     return keras.Model(inputs, outputs, name=name)
+
+
+def _last_of(inputs: keras.KerasTensor, window: int) -> keras.KerasTensor:
+    """The last value of every window, `[batch, 1]`."""
+    last = keras.layers.Reshape((window, 1), name="values")(inputs)
+    last = keras.layers.Cropping1D((window - 1, 0), name="last")(last)
+    return keras.layers.Flatten(name="level")(last)
 
 
 def _check(**sizes: int) -> None:

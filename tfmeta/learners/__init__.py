@@ -7,6 +7,7 @@ from tfmeta.learners.ensemble import EnsembleLearner, EnsembleState
 from tfmeta.learners.feat import FEAT, AdaptedPrototypes
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.implicit_maml import ImplicitMAML
+from tfmeta.learners.inner_memory import InnerMemory
 from tfmeta.learners.learned_optimizer import (
     LearnedOptimizer,
     optimization_curves,
@@ -42,6 +43,7 @@ __all__ = [
     "EpisodicLearner",
     "GradientLearner",
     "ImplicitMAML",
+    "InnerMemory",
     "InstanceAccuracy",
     "LearnedOptimizer",
     "MatchingNetwork",

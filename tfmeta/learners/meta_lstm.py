@@ -7,11 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfmeta.inner_loop import MetaLSTMRule, dense_gradients
+from tfmeta.functional import episode_loss
+from tfmeta.inner_loop import ClippedGradients, MetaLSTMRule, UpdateRule, dense_gradients
 from tfmeta.inner_loop.selection import Selection
 from tfmeta.learners import checks
+from tfmeta.learners.engines import current_engine
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import GradientLearner
+from tfmeta.learners.inner_memory import InnerMemory
 from tfmeta.learners.passes import query_source
 
 
@@ -28,9 +31,15 @@ class MetaLSTM(GradientLearner):
     At `order=1` gradients and losses count as given, not as functions of the weights, as in the
     paper (section 3.2); `order=2` takes all derivatives.
 
+    With `memory`, the name of an LSTM layer of the network, it is an LSTM over an LSTM: for each
+    weight of the inner one it also reads the hidden and the cell state of the unit that the weight
+    belongs to, in the mean over the support, see `tfmeta.learners.InnerMemory`.
+
     Args:
         network: a built Keras model from an example to logits `[n_way]` or values `[d]`.
-        update_rule: a `MetaLSTMRule`, or the inner learning rate that its gates start at.
+        update_rule: a `MetaLSTMRule`, one under `ClippedGradients`, or the inner learning rate that
+            its gates start at.
+        memory: name of an LSTM layer of the network, made with `return_state=True`, or None.
         inner_steps: updates while training; the paper takes 12 with one shot and 5 with five.
         order: 1, or 2 for the exact meta-gradient.
         adapt: what the inner loop changes, see `MAML`.
@@ -46,8 +55,8 @@ class MetaLSTM(GradientLearner):
         **kwargs: `name` and other arguments of `keras.Model`.
 
     Raises:
-        ValueError: for an unbuilt network, outputs that are not vectors, another rule, steps below
-            one, or an unknown option.
+        ValueError: for an unbuilt network, outputs that are not vectors, another rule, a layer that
+            is no LSTM with states, steps below one, or an unknown option.
 
     Example:
         >>> network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -63,7 +72,8 @@ class MetaLSTM(GradientLearner):
         self,
         network: keras.Model,
         *,
-        update_rule: float | MetaLSTMRule = 0.01,
+        update_rule: float | UpdateRule = 0.01,
+        memory: str | None = None,
         inner_steps: int = 5,
         order: int = 1,
         adapt: Selection = "all",
@@ -79,7 +89,7 @@ class MetaLSTM(GradientLearner):
         checks.check_choice("training_statistics", training_statistics, (None, "transductive"))
         super().__init__(
             network,
-            update_rule=_rule(update_rule),
+            update_rule=_rule(update_rule, n_context=2 if memory else 0),
             inner_steps=inner_steps,
             adapt=adapt,
             statistics=statistics,
@@ -90,6 +100,9 @@ class MetaLSTM(GradientLearner):
             **kwargs,
         )
         self.order = order
+        self.memory = memory
+        if memory:
+            self._inner_memory = InnerMemory(network, memory, self._adapted_variables())
         self.training_statistics = training_statistics
 
     def outer_gradients(self, episode: Episode) -> OuterStep:
@@ -104,21 +117,37 @@ class MetaLSTM(GradientLearner):
         gradients = tuple(dense_gradients(tape, loss, sources))
         return OuterStep(outputs, loss, gradients, moments, path)
 
+    def _inner_loss(self, weights, start, x, y, *, step):
+        if not self.memory:
+            return self._support_loss(weights, x, y)
+        values = zip(self._adapted_variables(), weights, strict=True)
+        (outputs, h, c), _ = current_engine().network_pass(
+            self._inner_memory.network, x, values, source="batch", training=True
+        )
+        loss = episode_loss(y, tf.cast(outputs, self.variable_dtype))
+        return loss, self._inner_memory.of_coordinates(h, c)
+
     def _query_source(self, *, training: bool) -> str:
         in_training = self.training_statistics or self.statistics
         return query_source(in_training if training else self.statistics, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        config = {"order": self.order, "training_statistics": self.training_statistics}
-        return {**super().get_config(), **config}
+        names = ("order", "training_statistics", "memory")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _rule(update_rule: float | MetaLSTMRule) -> MetaLSTMRule:
-    if isinstance(update_rule, MetaLSTMRule):
-        return update_rule
+def _rule(update_rule: float | UpdateRule, *, n_context: int) -> UpdateRule:
     if isinstance(update_rule, (int, float)) and not isinstance(update_rule, bool):
-        return MetaLSTMRule(update_rule)
-    raise ValueError(
-        "`update_rule` must be a `tfmeta.inner_loop.MetaLSTMRule`, or the inner learning rate that "
-        f"its gates start at. Received: update_rule={update_rule!r}. `MAML` takes other rules."
-    )
+        return MetaLSTMRule(update_rule, n_context=n_context)
+    clipped = update_rule.rule if isinstance(update_rule, ClippedGradients) else update_rule
+    if not isinstance(clipped, MetaLSTMRule):
+        raise ValueError(
+            "`update_rule` must be a `tfmeta.inner_loop.MetaLSTMRule`, or the inner learning rate "
+            f"that its gates start at. Received: update_rule={update_rule!r}. `MAML` takes others."
+        )
+    if clipped.n_context != n_context:
+        raise ValueError(
+            f"The rule must have `n_context={n_context}`: two numbers with `memory`, none without. "
+            f"Received: n_context={clipped.n_context}."
+        )
+    return update_rule
