@@ -105,6 +105,9 @@ class StreamClassifier(keras.Model):
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`, on streams; bad streams are a `ValueError`."""
+        if args and isinstance(args[0], tf.data.Dataset):
+            # Keras warns that it does not shuffle a dataset, though nobody asked it to.
+            kwargs.setdefault("shuffle", False)
         with errors_as_value_errors():
             return super().fit(*args, **kwargs)
 

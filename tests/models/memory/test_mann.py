@@ -120,6 +120,13 @@ def test_traces_of_a_stream():
     assert np.count_nonzero(trace.write_weights[0, 0]) == 2
 
 
+def test_a_new_cell_reads_sharply_and_writes_to_unused_slots():
+    # Keys and vectors from zero; gates and strengths of both heads.
+    start = built().interface_bias.numpy()
+    np.testing.assert_array_equal(start, [0.0] * 12 + [-2.0] * 2 + [9.0] * 2)
+    assert built(write="key", strengths=False).interface_bias.shape == (8,)
+
+
 def test_gradients_of_a_stream_agree_with_finite_differences():
     cell = built()
     draws = np.random.default_rng(4)
