@@ -5,9 +5,13 @@
 
 The support set of a task is the latest windows of a series' own past, the query its horizon. A
 network of N-BEATS-like blocks first learns all series; from its weights, MAML and Reptile learn to
-adapt to a series, and the control goes on for as many steps without adaptation. Another control is
-trained on each series alone. All learn from the pasts without their last horizon, on which the
-epoch is chosen, and are tested on the official hold-out: OWA, where Naive2 is 1.
+adapt to a series, Meta-LSTM learns how to update the blocks' forecasts, and the control goes on for
+as many steps without adaptation. Another control is trained on each series alone. The same again
+with an LSTM: an outer LSTM, which reads the hidden and the cell state, the gradient and the loss of
+the inner one, updates its weights on the past of the series.
+
+All learn from the pasts without their last horizon, on which the epoch is chosen, and are tested on
+the official hold-out: OWA, where Naive2 is 1.
 """
 
 import os
@@ -20,9 +24,9 @@ import tfmeta
 from tfmeta import cli, plots, runs
 from tfmeta.data import forecast_tasks, series_from_npz
 from tfmeta.functional import naive2
-from tfmeta.inner_loop import Adam, ClippedGradients, LayerStepRates
-from tfmeta.learners import MAML, Reptile
-from tfmeta.models import nbeats_forecaster
+from tfmeta.inner_loop import Adam, ClippedGradients, LayerStepRates, MetaLSTMRule
+from tfmeta.learners import MAML, MetaLSTM, Reptile
+from tfmeta.models import lstm_forecaster, nbeats_forecaster
 from tfmeta.optimizers import cosine_adam
 
 # The period and the official horizon, and the windows of a support set.
@@ -30,7 +34,9 @@ KINDS = {
     "hourly": {"period": 24, "horizon": 48, "window": 168, "n_shot": 8, "stride": 24},
     "weekly": {"period": 1, "horizon": 13, "window": 26, "n_shot": 6, "stride": 2},
 }
-METHODS = ("maml", "reptile", "no adaptation", "from scratch")
+OF_BLOCKS = ("maml", "reptile", "meta-lstm", "no adaptation", "from scratch")
+OF_LSTM = ("lstm over lstm", "lstm no adaptation")
+METHODS = OF_BLOCKS + OF_LSTM
 COLUMNS = ("forecaster", "OWA", "sMAPE", "MASE", "minutes after the first network")
 
 
@@ -52,6 +58,7 @@ def parse(arguments):
     for name in ("period", "horizon", "window", "stride"):
         add(f"--{name}", type=int)
     add("--units", type=int, default=128)
+    add("--lstm-units", type=int, default=32, help="of the LSTM that forecasts")
     add("--inner-steps", type=int, default=5)
     add("--inner-rate", type=float, default=0.005)
     add("--scratch-steps", type=int, default=100, help="of Adam, on each series alone")
@@ -60,8 +67,11 @@ def parse(arguments):
     return cli.parse(parser, arguments)
 
 
-def build_network(options):
-    """The network of every forecaster."""
+def build_network(method, options):
+    """The network of a forecaster."""
+    if method in OF_LSTM:
+        sizes = {"units": options.lstm_units, "from_last": True, "return_state": True}
+        return lstm_forecaster(options.window, options.horizon, **sizes)
     return nbeats_forecaster(options.window, options.horizon, units=options.units)
 
 
@@ -73,10 +83,22 @@ def tasks_of(series, options):
 
 def build_learner(method, network, options):
     """A learner that adapts to a series."""
-    name = method.replace(" ", "_")
+    name = method.replace(" ", "_").replace("-", "_")
     if method == "reptile":
         rule, steps = Adam(options.inner_rate / 10, beta_1=0.0), 2 * options.inner_steps
         return Reptile(network, update_rule=rule, inner_steps=steps, name=name)
+    if method in ("meta-lstm", "lstm over lstm"):
+        memory = "lstm" if method in OF_LSTM else None
+        rule = MetaLSTMRule(options.inner_rate, forget=0.9999, n_context=2 if memory else 0)
+        return MetaLSTM(
+            network,
+            update_rule=ClippedGradients(rule, max_norm=1.0),
+            memory=memory,
+            # Of the blocks, the layers that forecast: the rule keeps many numbers for each weight.
+            adapt="all" if memory else "_forecast/",
+            inner_steps=options.inner_steps,
+            name=name,
+        )
     if method == "from scratch":
         rule, steps = Adam(1e-3), options.scratch_steps
     else:
@@ -177,14 +199,16 @@ def main(arguments=None):
     options.run = cli.new_folder(options.run)
     held = series.hold_out(options.horizon)
     train, test = tasks_of(held, options), tasks_of(series, options)
-    first = build_network(options)
-    train_without_adaptation(first, train, options)
-    rows, forecasts = [], {}
+    firsts, rows, forecasts = {}, [], {}
     for method in options.methods:
-        start, network = time.perf_counter(), build_network(options)
+        network = build_network(method, options)
         if method != "from scratch":
-            network.set_weights(first.get_weights())
-        if method == "no adaptation":
+            if network.name not in firsts:
+                firsts[network.name] = build_network(method, options)
+                train_without_adaptation(firsts[network.name], train, options)
+            network.set_weights(firsts[network.name].get_weights())
+        start = time.perf_counter()
+        if method.endswith("no adaptation"):
             forecaster = train_without_adaptation(network, train, options)
         else:
             forecaster = train_learner(method, network, train, options)

@@ -114,7 +114,7 @@ def test_it_learns_the_rule_and_the_initial_weights():
     assert len(learner.update_rule.trainable_variables) == 7
 
 
-def test_a_learned_rate_beats_the_one_it_starts_from():
+def test_training_learns_to_update():
     keras.utils.set_random_seed(0)
     learner = MetaLSTM(network(), update_rule=0.01, inner_steps=2)
     learner.compile(keras.optimizers.Adam(0.02))
@@ -126,7 +126,8 @@ def test_a_learned_rate_beats_the_one_it_starts_from():
     inputs["support_y"] = (np.arange(4)[None] % 2) ^ flip
     query_y = (np.arange(6)[None] % 2) ^ flip
     losses = learner.fit(inputs, query_y, batch_size=12, epochs=60, verbose=0).history["loss"]
-    assert losses[-1] < 0.5 * losses[0]
+    # Who does not look at the support cannot get below log(2).
+    assert losses[-1] < 0.8 * np.log(2.0)
 
 
 def test_bad_arguments():
