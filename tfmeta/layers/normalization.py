@@ -86,13 +86,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         mean, variance = exact_moments(x, list(range(x.shape.rank - 1)))
         self.moving_mean.assign(mean)
         self.moving_variance.assign(variance)
-        y = batch_norm(x, *self._gamma_and_beta(x), self.epsilon)
+        gamma, beta = self._gamma_and_beta(x)
+        y = batch_norm(x, gamma, beta, self.epsilon)
         return tf.cast(y, self.compute_dtype)
 
     def _call_kernel(self, x):
         # Not for "batch", whose moments have gradients: on the few pictures of a support set the
         # kernel is no faster, and TensorFlow's graph optimizer breaks inner loops of it (a cycle).
-        y, mean, variance = fused_batch_norm(x, *self._gamma_and_beta(x), self.epsilon)
+        gamma, beta = self._gamma_and_beta(x)
+        y, mean, variance = fused_batch_norm(x, gamma, beta, self.epsilon)
         for moving, moment in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + moment * (1.0 - self.momentum))
         return y

@@ -140,7 +140,7 @@ def _rule(update_rule: float | UpdateRule, *, n_context: int) -> UpdateRule:
     if isinstance(update_rule, (int, float)) and not isinstance(update_rule, bool):
         return MetaLSTMRule(update_rule, n_context=n_context)
     clipped = update_rule.rule if isinstance(update_rule, ClippedGradients) else update_rule
-    if not isinstance(clipped, MetaLSTMRule):
+    if not isinstance(update_rule, UpdateRule) or not isinstance(clipped, MetaLSTMRule):
         raise ValueError(
             "`update_rule` must be a `tfmeta.inner_loop.MetaLSTMRule`, or the inner learning rate "
             f"that its gates start at. Received: update_rule={update_rule!r}. `MAML` takes others."

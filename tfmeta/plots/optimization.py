@@ -31,8 +31,8 @@ def plot_optimization(
     """
     figure, ax = new_axes()
     for (name, values), color in zip(curves.items(), colors(len(curves)), strict=True):
-        mean, half_width = zip(*(mean_interval(x) for x in np.transpose(values)), strict=True)
-        mean, half_width = np.array(mean), np.array(half_width)
+        intervals = np.array([mean_interval(x) for x in np.transpose(values)])
+        mean, half_width = intervals[:, 0], intervals[:, 1]
         steps = np.arange(len(mean))
         ax.plot(steps, mean, color=color, lw=1.6, label=f"{name}: {mean[-1]:.3g}")
         # Not below zero, which the scale could not show.
