@@ -119,8 +119,7 @@ LEARNERS = {
 # runs the rest.
 QUICK = {"maml_support", "maml_running", "maml_regression", "maml_reptile"}
 QUICK |= {"prototypes_running", "prototypes_transductive", "relation_running"}
-QUICK |= {"maml_meta_lstm_support"}
-QUICK |= {"feat_running", "sequence_mann_running"}
+QUICK |= {"feat_running"}
 KINDS = [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in LEARNERS]
 
 

@@ -85,7 +85,7 @@ def copies(learner):
         yield [np.asarray(value) for value in getattr(weight.value, "values", [weight.value])]
 
 
-SLOW = {"maml_parts", "maml_support"}
+SLOW = {"sequence_running", "maml_parts", "maml_support"}
 KINDS = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in LEARNERS]
 
 

@@ -197,7 +197,7 @@ def batch_norm_second_gradients(
 def _standardized(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
     mean, variance = exact_moments(x, _axes(x))
     r = tf.math.rsqrt(variance + epsilon)
-    return x * r - mean * r, r
+    return (x - mean) * r, r
 
 
 def _channel_means(*tensors: tf.Tensor) -> list[tf.Tensor]:

@@ -44,7 +44,7 @@ class MetaLSTMRule(UpdateRule):
         >>> rule.create_weights(network.trainable_variables, inner_steps=1)
         >>> one = [tf.constant([[1.0]]), tf.constant([1.0])]
         >>> weights, _ = rule.update(0, one, one, rule.initial_state(one), loss=tf.constant(2.0))
-        >>> round(float(weights[0]), 1)
+        >>> round(float(weights[0][0, 0]), 1)
         0.9
     """
 

@@ -37,7 +37,7 @@ def plot_memory(
     Example:
         >>> weights = np.eye(6)[:, np.newaxis]
         >>> figure = plot_memory(weights, weights, labels=range(6))
-        >>> [ax.get_title() for ax in figure.axes[:2]]
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
         ['write weights', 'read weights']
     """
     maps = {"write weights": write_weights, "read weights": read_weights}
@@ -63,7 +63,7 @@ def plot_gates(
 
     Example:
         >>> figure = plot_gates(np.full([4, 6], 0.5))
-        >>> [ax.get_title() for ax in figure.axes[:3]]
+        >>> [ax.get_title() for ax in figure.axes if ax.get_title()]
         ['input gate', 'forget gate', 'output gate']
     """
     gates = np.asarray(gates)
