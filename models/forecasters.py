@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from tfmeta.sizes import check_sizes
+
 
 def lstm_forecaster(
     window: int,
@@ -37,7 +39,7 @@ def lstm_forecaster(
         >>> lstm_forecaster(24, 6).output_shape
         (None, 6)
     """
-    _check(window=window, horizon=horizon, units=units)
+    check_sizes(window=window, horizon=horizon, units=units)
     inputs = keras.Input((window,), name="window")
     x = keras.layers.Reshape((window, 1), name="steps")(inputs)
     lstm = keras.layers.LSTM(units, use_cudnn=False, return_state=return_state, name="lstm")
@@ -73,7 +75,7 @@ def tcn_forecaster(
         >>> tcn_forecaster(24, 6).output_shape
         (None, 6)
     """
-    _check(window=window, horizon=horizon, filters=filters, n_blocks=n_blocks)
+    check_sizes(window=window, horizon=horizon, filters=filters, n_blocks=n_blocks)
     inputs = keras.Input((window,), name="window")
     x = keras.layers.Reshape((window, 1), name="steps")(inputs)
     x = keras.layers.Conv1D(filters, 1, name="channels")(x)
@@ -128,7 +130,7 @@ def nbeats_forecaster(
         >>> nbeats_forecaster(24, 6).output_shape
         (None, 6)
     """
-    _check(window=window, horizon=horizon, units=units, n_blocks=n_blocks, n_layers=n_layers)
+    check_sizes(window=window, horizon=horizon, units=units, n_blocks=n_blocks, n_layers=n_layers)
     inputs = keras.Input((window,), name="window")
     last = _last_of(inputs, window)
     rest = keras.layers.Subtract(name="deviations")([inputs, last])
@@ -150,9 +152,3 @@ def _last_of(inputs: keras.KerasTensor, window: int) -> keras.KerasTensor:
     last = keras.layers.Reshape((window, 1), name="values")(inputs)
     last = keras.layers.Cropping1D((window - 1, 0), name="last")(last)
     return keras.layers.Flatten(name="level")(last)
-
-
-def _check(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"`{name}` must be a positive integer. Received: {name}={size!r}.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from tfmeta.models.text_vectorization import Vocabulary, word_numbers
+from tfmeta.sizes import check_sizes
 
 
 def text_cnn(
@@ -73,20 +74,3 @@ def text_cnn(
     if outputs is not None:
         x = keras.layers.Dense(outputs, name="head")(x)
     return keras.Model(texts, x, name=name)
-
-
-def check_sizes(**sizes: int) -> None:
-    """Refuses sizes that are not positive integers.
-
-    Args:
-        **sizes: the sizes by name.
-
-    Raises:
-        ValueError: for the first that is not; it is named.
-
-    Example:
-        >>> check_sizes(filters=3)
-    """
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"`{name}` must be a positive integer. Received: {name}={size!r}.")

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from tfmeta.functional import character_ngrams
-from tfmeta.models.text_cnn import check_sizes
 from tfmeta.models.text_vectorization import text_vectorization, with_own_vocabulary
+from tfmeta.sizes import check_sizes
 
 
 def text_ngrams(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from tfmeta.models.text_cnn import check_sizes
 from tfmeta.models.text_vectorization import Vocabulary, word_numbers
+from tfmeta.sizes import check_sizes
 
 
 def text_transformer(

@@ -66,9 +66,24 @@ def test_series_not_longer_than_the_period_are_left_out_and_named():
         tfmeta.evaluate_forecasts(lambda inputs: inputs["query_x"][:, :, -2:], tasks, n_shot=1)
 
 
+def test_the_first_points_of_a_longer_forecast_count(series):
+    def report(horizon):
+        tasks = forecast_tasks(series, window=8, horizon=horizon)
+        growth = np.arange(1.0, horizon + 1)
+        return tfmeta.evaluate_forecasts(
+            lambda x: x["query_x"][:, :, -1:] * growth, tasks, n_shot=1
+        )
+
+    np.testing.assert_array_equal(report(5).smape, report(3).smape)
+    np.testing.assert_array_equal(report(5).mase, report(3).mase)
+
+
 def test_bad_input(series):
-    tasks = forecast_tasks(series, window=8, horizon=4)
-    with pytest.raises(ValueError, match=r"horizon=4 points.*futures of \[3\] points"):
+    tasks = forecast_tasks(series, window=8, horizon=2)
+    with pytest.raises(ValueError, match=r"at most horizon=2 points.*futures of \[3\] points"):
+        tfmeta.evaluate_forecasts(lambda inputs: None, tasks, n_shot=1)
+    tasks = forecast_tasks(Series(series.past), window=8, horizon=2)
+    with pytest.raises(ValueError, match="futures of no points"):
         tfmeta.evaluate_forecasts(lambda inputs: None, tasks, n_shot=1)
     flat = Series([np.ones(20)]).hold_out(2)
     with pytest.raises(ValueError, match=r"1 series without one.*repeats itself"):

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 # import the library, and never `models` or `recipes`.
 ALLOWED = {
     "functional": {"errors", "typing"},
-    "inner_loop": {"functional", "typing"},
+    "inner_loop": {"functional", "sizes", "typing"},
     "layers": {"functional", "typing"},
     "transfer": {
         "errors",
@@ -19,10 +19,11 @@ ALLOWED = {
         "intervals",
         "json_report",
         "layers",
+        "prefetching",
         "typing",
     },
-    "learners": {"errors", "functional", "inner_loop", "layers", "typing"},
-    "data": {"typing"},
+    "learners": {"errors", "functional", "inner_loop", "layers", "sizes", "typing"},
+    "data": {"prefetching", "typing"},
     "intervals": {"typing"},
     "json_report": set(),
     "reports": {"intervals", "json_report", "plots", "typing"},
@@ -42,8 +43,10 @@ ALLOWED = {
     "plots": {"intervals", "reports", "typing"},
     "typing": set(),
     "errors": set(),
+    "prefetching": set(),
+    "sizes": set(),
     "threads": set(),
-    "models": {"functional", "layers", "transfer", "typing"},
+    "models": {"functional", "layers", "sizes", "transfer", "typing"},
 }
 
 

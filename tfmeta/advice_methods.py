@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from tfmeta.controls import NearestCentroid
 from tfmeta.data import Examples, episode_dataset
-from tfmeta.data.episodes import prefetched
 from tfmeta.functional.logistic_regression import feature_scale, linear_probe
 from tfmeta.inner_loop import LayerStepRates
 from tfmeta.learners import MAML, SimpleShot
+from tfmeta.prefetching import prefetched
 from tfmeta.transfer.fine_tune import FineTune
 
 _CHUNK = 256

@@ -117,11 +117,11 @@ def evaluate_forecasts(
 
     Series whose past repeats itself with the period have no MASE (its denominator is zero), nor
     have those whose past is not longer than the period: they are left out of every number, and the
-    report names them.
+    report names them. Of a horizon that is longer than a future, the first points count.
 
     Args:
         forecaster: from a batch of episodes to `[n, 1, horizon]`: a learner, or a function.
-        tasks: series with a future of `horizon` points.
+        tasks: series with a future, of `horizon` points or fewer.
         n_shot: windows of every support set.
         confidence: of the intervals.
         name: what is evaluated; None for the learner's own.
@@ -130,7 +130,7 @@ def evaluate_forecasts(
         The report; `str(report)` has OWA, sMAPE and MASE.
 
     Raises:
-        ValueError: for series without a future of the horizon's length.
+        ValueError: for series without a future, or with one that is longer than the horizon.
 
     Example:
         >>> draws = np.random.default_rng(0)
@@ -165,8 +165,8 @@ def _errors(forecasts: np.ndarray, tasks: ForecastTasks) -> tuple[np.ndarray, np
     """SMAPE and MASE of each series."""
     series = tasks.series
     triples = list(zip(series.future or (), forecasts, series.past, strict=True))
-    smapes = [smape(y, f) for y, f, _ in triples]
-    mases = [mase(y, f, past, period=series.period) for y, f, past in triples]
+    smapes = [smape(y, f[: len(y)]) for y, f, _ in triples]
+    mases = [mase(y, f[: len(y)], past, period=series.period) for y, f, past in triples]
     return np.array(smapes), np.array(mases)
 
 
@@ -192,8 +192,8 @@ def _with_naive_error(tasks: ForecastTasks) -> tuple[list[int], dict[str, str]]:
 def _check_future(tasks: ForecastTasks) -> None:
     future = tasks.series.future
     lengths = sorted({len(x) for x in future}) if future is not None else []
-    if lengths != [tasks.horizon]:
+    if not lengths or lengths[-1] > tasks.horizon:
         raise ValueError(
-            f"Every series must have a future of horizon={tasks.horizon} points. Received: "
+            f"Every series must have a future of at most horizon={tasks.horizon} points. Received: "
             f"futures of {lengths or 'no'} points. Make them with `series.hold_out(horizon)`."
         )

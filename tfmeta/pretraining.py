@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tfmeta import cli
 from tfmeta.data import Examples, RandomAffine
-from tfmeta.data.episodes import prefetched
 from tfmeta.data.sampler import random_bits, random_integers
 from tfmeta.optimizers import cosine_adam
+from tfmeta.prefetching import prefetched
 
 
 def labelled_batches(

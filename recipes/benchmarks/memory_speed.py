@@ -88,14 +88,9 @@ def main(arguments=None):
         rows.append((name.upper(), *sizes, f"{speed:.2f}", f"{peak:.0f}"))
         print(*rows[-1], flush=True)
         keras.backend.clear_session()
-    record = {
-        "title": f"Training of memory networks, {options.units} units",
-        "command": options.command,
-        "table": {"columns": COLUMNS, "rows": rows},
-        **runs.circumstances(),
-    }
-    if options.record:
-        runs.write_record(record, options.record)
+    title = f"Training of memory networks, {options.units} units"
+    record = runs.table_record(COLUMNS, rows, title=title, command=options.command)
+    runs.write_table(record, options.record)
     return record
 
 

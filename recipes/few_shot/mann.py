@@ -21,6 +21,7 @@ import tfmeta
 from tfmeta import cli, data, plots, runs
 from tfmeta.learners import InstanceAccuracy, SequenceLearner
 from tfmeta.models import conv4, memory
+from tfmeta.optimizers import cosine_adam
 
 # The name in the record, and how the core is made.
 CORES = {
@@ -103,11 +104,10 @@ def train_learner(learner, train, validation, options):
     instances = {k for k in (1, 2, 5, 10) if k <= options.n_presentations}
     path = os.path.join(options.run, "learner.weights.h5")
     chosen = {} if validation is None else {"monitor": "val_loss", "save_best_only": True}
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
     epochs = min(options.epochs, options.steps)
     steps = options.steps // epochs
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=options.clipnorm),
+        cosine_adam(options.learning_rate, options.steps, global_clipnorm=options.clipnorm),
         metrics=[InstanceAccuracy(k) for k in sorted(instances)],
         steps_per_execution=min(options.steps_per_execution, steps),
     )
@@ -181,18 +181,15 @@ def record_of(reports, minutes, options):
     numbers = [str(k + 1) for k in range(options.n_presentations)]
     paper = ("paper (MANN)", *(str(PAPER.get(number, "–")) for number in numbers))
     n_steps = options.n_way * options.n_presentations
-    return {
-        "title": f"{CORES[options.core][0]}, streams of {n_steps} pictures of {options.n_way} "
+    return runs.table_record(
+        ("learner", *numbers),
+        [*(cells(name, report) for name, report in reports.items()), paper],
+        title=f"{CORES[options.core][0]}, streams of {n_steps} pictures of {options.n_way} "
         f"classes: accuracy (%) by instance, {options.n_episodes} streams of never-seen classes, "
         f"{minutes:.0f} min of training, seed {options.seed}",
-        "command": options.command,
-        "table": {
-            "columns": ("learner", *numbers),
-            "rows": [*(cells(name, report) for name, report in reports.items()), paper],
-        },
-        "minutes": round(minutes, 1),
-        **runs.circumstances(),
-    }
+        command=options.command,
+        minutes=round(minutes, 1),
+    )
 
 
 def main(arguments=None):
@@ -215,8 +212,7 @@ def main(arguments=None):
     learner.save(os.path.join(options.run, "learner.keras"))
     tfmeta.export_learner(learner, os.path.join(options.run, "saved_model"))
     record = record_of(reports, minutes, options)
-    for path in filter(None, (os.path.join(options.run, "results.json"), options.record)):
-        runs.write_record(record, path)
+    runs.write_table(record, os.path.join(options.run, "results.json"), options.record)
     print(f"written: {options.run}")
     return record
 

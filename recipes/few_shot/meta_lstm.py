@@ -84,8 +84,7 @@ def main(arguments=None):
     )
     for report, _ in outcomes:
         print(f"{report.name}: {report}; {compare_reports(report, outcomes[0][0])}")
-    for path in filter(None, (os.path.join(folder, "comparison.json"), options.record)):
-        runs.write_record(record, path)
+    runs.write_record(record, os.path.join(folder, "comparison.json"), options.record)
     return record
 
 

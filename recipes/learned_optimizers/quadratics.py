@@ -25,6 +25,7 @@ from tfmeta.learners import (
     optimization_curves,
     optimization_tasks,
 )
+from tfmeta.optimizers import cosine_adam
 
 TUNED = {"SGD": GradientDescent, "momentum": Momentum, "RMSprop": RMSprop, "Adam": Adam}
 COLUMNS = ("optimizer", "rate", "final loss", "mean loss", "log10 of final loss, over LSTM's")
@@ -72,8 +73,7 @@ def train(family, validation, options):
         unroll=options.unroll,
     )
     n_updates = options.steps * options.horizon // options.unroll
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, n_updates)
-    learned.compile(keras.optimizers.Adam(rate, clipnorm=1.0))
+    learned.compile(cosine_adam(options.learning_rate, n_updates, clipnorm=1.0))
     epochs = min(options.epochs, options.steps)
     learned.fit(
         part(0, options.n_tasks, options),

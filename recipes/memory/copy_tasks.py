@@ -22,6 +22,8 @@ from tfmeta import cli, plots, runs
 from tfmeta.intervals import mean_interval
 from tfmeta.learners.streams import read_with_cell
 from tfmeta.models import memory
+from tfmeta.optimizers import cosine_adam
+from tfmeta.prefetching import prefetched
 
 COLUMNS = ("core", "wrong bits (%)", "sequences without an error (%)", "chance (%)", "minutes")
 # Seeds of the test sequences; those of training come from the run's own.
@@ -119,7 +121,7 @@ def batches(options, seed, n_batches=None):
         inputs, targets, is_due = TASKS[options.task]([3 * seed, tf.cast(number, "int32")], options)
         return inputs, targets, tf.cast(is_due, "float32")
 
-    return numbers.map(batch).prefetch(2)
+    return prefetched(numbers.map(batch))
 
 
 def build_model(options):
@@ -140,10 +142,9 @@ def build_model(options):
 def train(model, options):
     """History and minutes of a training."""
     start = time.perf_counter()
-    rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.steps)
     epochs = min(options.epochs, options.steps)
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=options.clipnorm),
+        cosine_adam(options.learning_rate, options.steps, global_clipnorm=options.clipnorm),
         loss=keras.losses.BinaryCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
         weighted_metrics=[keras.metrics.BinaryAccuracy("bits", threshold=0.0)],
         steps_per_execution=min(options.steps_per_execution, options.steps // epochs),
@@ -192,23 +193,19 @@ def main(arguments=None):
     unseen = batches(options, options.seed + 2 * _TEST_SEED, n_batches)
     wrong = wrong_bits(model, unseen)
     (mean, width), (whole, whole_width) = mean_interval(wrong), mean_interval(wrong == 0.0)
-    print(f"{options.task}, {options.core}: {100 * mean:.2f} ± {100 * width:.2f} % wrong bits")
     draw(model, history, unseen, options)
     model.save(os.path.join(options.run, "model.keras"))
     shares = [f"{100 * m:.2f} ± {100 * w:.2f}" for m, w in ((mean, width), (whole, whole_width))]
-    record = {
-        "title": f"{options.task}, {len(wrong)} new sequences, {options.steps} batches of "
+    curves = {k: [round(float(v), 5) for v in each] for k, each in history.history.items()}
+    record = runs.table_record(
+        COLUMNS,
+        [(options.core.upper(), *shares, "50.00", f"{minutes:.1f}")],
+        title=f"{options.task}, {len(wrong)} new sequences, {options.steps} batches of "
         f"{options.n_tasks}, seed {options.seed}",
-        "command": options.command,
-        "table": {
-            "columns": COLUMNS,
-            "rows": [(options.core.upper(), *shares, "50.00", f"{minutes:.1f}")],
-        },
-        "history": {k: [round(float(v), 5) for v in each] for k, each in history.history.items()},
-        **runs.circumstances(),
-    }
-    for path in filter(None, (os.path.join(options.run, "results.json"), options.record)):
-        runs.write_record(record, path)
+        command=options.command,
+        history=curves,
+    )
+    runs.write_table(record, os.path.join(options.run, "results.json"), options.record)
     return record
 
 

@@ -117,14 +117,18 @@ def main(arguments=None):
     weights = pretrained_weights(train, options)
     sizes = {"n_way": options.n_way, "n_query": options.test_query}
     episodes = cli.frozen_episodes(test, options, **sizes)
-    outcomes = []
+    outcomes, peaks = [], []
     for method in options.methods:
         options.run = cli.new_folder(os.path.join(run, method))
         learner, minutes = learn(method, weights, train, validation, options)
         report = evaluate_episodes(learner, episodes, n_episodes=options.n_episodes, name=method)
-        print(f"{method}: {report}; at most {peak_memory_mb():.0f} MB so far", flush=True)
+        peaks.append(f"{peak_memory_mb():.0f}")
+        print(f"{method}: {report}; at most {peaks[-1]} MB so far", flush=True)
         outcomes.append((report, minutes))
-    title = f"{os.path.basename(options.weights or 'Conv4')}, {options.n_shot} shots"
+    title = (
+        f"{os.path.basename(options.weights or 'Conv4')}, {options.n_shot} shots; peak memory so "
+        f"far, learner by learner: {', '.join(peaks)} MB"
+    )
     record = runs.comparison_record(outcomes, title=title, command=options.command)
     runs.write_record(record, os.path.join(run, "comparison.json"), options.record)
     return record

@@ -20,7 +20,7 @@ def test_mann_recipe(load, pictures, options, tmp_path):
     arguments = f"{TINY} {options} --data={pictures} --run={run} --record={record}".split()
     returned = load("few_shot/mann.py").main(arguments)
     assert json.loads(record.read_text()) == json.loads(json.dumps(returned))
-    assert returned["table"]["columns"] == ("learner", "1", "2", "3")
+    assert returned["table"]["columns"] == ["learner", "1", "2", "3"]
     rows = {row[0]: row[1:] for row in returned["table"]["rows"]}
     assert rows["paper (MANN)"] == ("36.4", "82.8", "91.0")
     # The first instance of a class can only be guessed.
@@ -91,5 +91,5 @@ def test_memory_speed_benchmark(load):
     arguments = "--n-tasks=1 --lengths 2 3 --slots 4 --length=2 --n-slots=5 --units=2 --n-steps=1"
     returned = load("benchmarks/memory_speed.py").main([*arguments.split(), "--cores", "mann"])
     rows = returned["table"]["rows"]
-    assert [row[1:4] for row in rows] == [("1", "2", "5"), ("1", "3", "5"), ("1", "2", "4")]
+    assert [row[1:4] for row in rows] == [["1", "2", "5"], ["1", "3", "5"], ["1", "2", "4"]]
     assert all(float(row[4]) > 0 and float(row[5]) > 0 for row in rows)

@@ -12,11 +12,11 @@ from tfmeta.data.augment import RandomAffine
 from tfmeta.data.counts import check_counts
 from tfmeta.data.examples import Examples
 from tfmeta.data.labelled import labelled_episodes, read_episodes
+from tfmeta.prefetching import prefetched
 from tfmeta.typing import EpisodeInputs
 
 # Episodes drawn by one call at least: a call takes as long for one episode as for 32.
 _BLOCK = 128
-_PREFETCHED = 4
 
 # Options of labelled examples, which change nothing when they are left out.
 DEFAULTS: dict[str, Any] = {
@@ -197,28 +197,6 @@ def _of_family(
         lambda i: sample_episodes(source, i, seed=seed, n_shot=n_shot, n_query=n_query),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-
-
-def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """A dataset that computes the next batches ahead, and that ends at once.
-
-    TensorFlow tunes a pipeline in a thread that sleeps for ever longer, up to a minute, and whose
-    end every `fit` and `evaluate` waits for. Episodes are drawn faster than any learner takes
-    them: they go without.
-
-    Args:
-        dataset: any dataset.
-
-    Returns:
-        A dataset of the same elements.
-
-    Example:
-        >>> [int(i) for i in prefetched(tf.data.Dataset.range(2))]
-        [0, 1]
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.prefetch(_PREFETCHED).with_options(options)
 
 
 def augmented(inputs: EpisodeInputs, augment: RandomAffine, seed: int) -> EpisodeInputs:

@@ -18,7 +18,6 @@ from tfmeta.data.episodes import (
     DEFAULTS,
     TaskFamily,
     episode_dataset,
-    prefetched,
     sample_episodes,
 )
 from tfmeta.data.examples import Examples
@@ -27,6 +26,7 @@ from tfmeta.data.labelled import labelled_episodes, read_episodes
 from tfmeta.data.sampler import EpisodeRows
 from tfmeta.data.sources import Sources, as_sources, read_rows
 from tfmeta.data.varied import PaddedRows
+from tfmeta.prefetching import prefetched
 
 _CHUNK = 1024
 _VALUES = ("support_x", "support_y", "query_x")

@@ -7,9 +7,10 @@ from typing import Any
 import tensorflow as tf
 
 from tfmeta.data.counts import check_counts
-from tfmeta.data.episodes import episode_dataset, prefetched
+from tfmeta.data.episodes import episode_dataset
 from tfmeta.data.examples import Examples
 from tfmeta.data.sampler import random_bits
+from tfmeta.prefetching import prefetched
 
 # Another stream of random bits than those that draw and distort the examples.
 _STREAM = 0x2545F4914F6CDD1D

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfmeta.functional import lstm_step, preprocess_gradient
 from tfmeta.inner_loop.coordinates import from_coordinates, n_coordinates, to_coordinates
 from tfmeta.inner_loop.update_rules import UpdateRule, check_rate
+from tfmeta.sizes import check_sizes
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -50,11 +51,7 @@ class LSTMOptimizerRule(UpdateRule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("units", units), ("n_layers", n_layers)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. Received: {name}={value!r}."
-                )
+        check_sizes(units=units, n_layers=n_layers)
         self.units = units
         self.n_layers = n_layers
         self.scale = check_rate(scale, name="scale")

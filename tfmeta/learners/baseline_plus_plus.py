@@ -11,6 +11,7 @@ from tfmeta.functional import class_means, cosine_distance, episode_loss
 from tfmeta.inner_loop import GradientDescent, inner_loop
 from tfmeta.learners import checks
 from tfmeta.learners.embedding_learner import EmbeddingLearner
+from tfmeta.sizes import check_sizes
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -54,7 +55,7 @@ class BaselinePlusPlus(EmbeddingLearner):
         scale: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        checks.check_positive("inner_steps", inner_steps)
+        check_sizes(inner_steps=inner_steps)
         checks.check_positive_number("inner_rate", inner_rate)
         checks.check_positive_number("scale", scale)
         super().__init__(backbone, **kwargs)

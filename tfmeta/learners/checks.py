@@ -64,12 +64,6 @@ def check_vectors(name: str, network: keras.Model) -> None:
         )
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Refuses what is not a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-
-
 def check_positive_number(name: str, value: Any) -> None:
     """Refuses what is not a finite number above zero."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

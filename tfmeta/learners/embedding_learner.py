@@ -20,6 +20,7 @@ from tfmeta.learners.episode import Episode, OuterStep, real_queries, restored_v
 from tfmeta.learners.features import OnFeatures, are_features_given, given_features
 from tfmeta.learners.one_pass import batch_step, features_of_all, takes_moments
 from tfmeta.learners.passes import Moments, network_pass, query_source, support_source
+from tfmeta.sizes import check_sizes
 
 _LOGGER = logging.getLogger("tfmeta")
 
@@ -180,7 +181,7 @@ class EmbeddingLearner(EpisodicLearner):
             >>> learner.embed(examples)
             Examples(120 float32 examples of shape (784,), 6 classes)
         """
-        checks.check_positive("batch_size", batch_size)
+        check_sizes(batch_size=batch_size)
         self._check_cachable()
 
         @tf.function(autograph=False, reduce_retracing=True)

@@ -13,6 +13,7 @@ from tfmeta.layers import SetAttention
 from tfmeta.learners import checks
 from tfmeta.learners.embedding_learner import EmbeddingLearner
 from tfmeta.learners.training_losses import LabelledFeatures, WeightedExamples, all_examples
+from tfmeta.sizes import check_sizes
 
 
 class AdaptedPrototypes(NamedTuple):
@@ -72,7 +73,7 @@ class FEAT(EmbeddingLearner):
         regulariser_temperature: float = 16.0,
         **kwargs: Any,
     ) -> None:
-        checks.check_positive("heads", heads)
+        check_sizes(heads=heads)
         checks.check_positive_number("temperature", temperature)
         checks.check_positive_number("regulariser_temperature", regulariser_temperature)
         _check_shares(dropout, balance)

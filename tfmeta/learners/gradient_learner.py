@@ -28,6 +28,7 @@ from tfmeta.learners.episode import Episode
 from tfmeta.learners.passes import Moments, query_source
 from tfmeta.learners.plan import MemoryPlan, plan_memory
 from tfmeta.learners.second_order import check_second_derivatives, refuse_max_pooling
+from tfmeta.sizes import check_sizes
 
 _LOGGER = logging.getLogger("tfmeta")
 
@@ -91,10 +92,10 @@ class GradientLearner(EpisodicLearner):
     ) -> None:
         checks.check_choice("engine", engine, ENGINES)
         if tasks_at_once is not None:
-            checks.check_positive("tasks_at_once", tasks_at_once)
-        checks.check_positive("inner_steps", inner_steps)
+            check_sizes(tasks_at_once=tasks_at_once)
+        check_sizes(inner_steps=inner_steps)
         if evaluation_steps is not None:
-            checks.check_positive("evaluation_steps", evaluation_steps)
+            check_sizes(evaluation_steps=evaluation_steps)
         super().__init__(network, statistics=statistics, **kwargs)
         checks.check_vectors("network", network)
         self.inner_steps = inner_steps

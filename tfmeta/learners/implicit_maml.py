@@ -15,6 +15,7 @@ from tfmeta.inner_loop.update_rules import check_rate
 from tfmeta.learners import checks
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import GradientLearner
+from tfmeta.sizes import check_sizes
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -62,7 +63,7 @@ class ImplicitMAML(GradientLearner):
         evaluation_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
-        checks.check_positive("cg_steps", cg_steps)
+        check_sizes(cg_steps=cg_steps)
         super().__init__(
             network,
             update_rule=update_rule,

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfmeta.errors import errors_as_value_errors, require
 from tfmeta.inner_loop import LSTMOptimizer, LSTMOptimizerRule, UpdateRule, dense_gradients
-from tfmeta.learners import checks
 from tfmeta.learners.optimizees import Optimizee, Weights
+from tfmeta.sizes import check_sizes
 
 # Two parts with other seeds have no task in common, up to this many tasks.
 _SEED_STRIDE = 10_000_000
@@ -61,8 +61,7 @@ class LearnedOptimizer(keras.Model):
         unroll: int = 20,
         **kwargs: Any,
     ) -> None:
-        for name, value in (("horizon", horizon), ("unroll", unroll)):
-            checks.check_positive(name, value)
+        check_sizes(horizon=horizon, unroll=unroll)
         if horizon % unroll:
             raise ValueError(
                 "`horizon` must be a multiple of `unroll`. "
@@ -211,12 +210,12 @@ def optimization_tasks(n_tasks: int, *, seed: int = 0, limit: int | None = None)
         >>> [batch.numpy().tolist() for batch in optimization_tasks(2, limit=4)]
         [[0, 1], [2, 3]]
     """
-    checks.check_positive("n_tasks", n_tasks)
+    check_sizes(n_tasks=n_tasks)
     if seed < 0:
         raise ValueError(f"`seed` must not be negative. Received: seed={seed}.")
     numbers = tf.data.Dataset.counter(seed * _SEED_STRIDE, dtype="int64")
     if limit is not None:
-        checks.check_positive("limit", limit)
+        check_sizes(limit=limit)
         numbers = numbers.take(limit)
     return numbers.batch(n_tasks)
 

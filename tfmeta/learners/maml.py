@@ -16,6 +16,7 @@ from tfmeta.learners.engines import current_engine
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import AdaptedNetwork, GradientLearner
 from tfmeta.learners.prototype_head import PrototypeHead
+from tfmeta.sizes import check_sizes
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -103,7 +104,7 @@ class MAML(GradientLearner):
         _check_order(order, anneal_steps)
         checks.check_choice("head_init", head_init, (None, "prototypes"))
         if multi_step_loss is not None:
-            checks.check_positive("multi_step_loss", multi_step_loss)
+            check_sizes(multi_step_loss=multi_step_loss)
         super().__init__(
             network,
             update_rule=update_rule,
@@ -243,4 +244,4 @@ def _check_order(order: int | str, anneal_steps: int | None) -> None:
             f"only then. Received: order={order!r}, anneal_steps={anneal_steps}."
         )
     if anneal_steps is not None:
-        checks.check_positive("anneal_steps", anneal_steps)
+        check_sizes(anneal_steps=anneal_steps)

@@ -11,6 +11,7 @@ from tfmeta.layers import QueryContext, SupportContext
 from tfmeta.learners import checks
 from tfmeta.learners.embedding_learner import EmbeddingLearner
 from tfmeta.learners.training_losses import LabelledFeatures
+from tfmeta.sizes import check_sizes
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -56,7 +57,7 @@ class MatchingNetwork(EmbeddingLearner):
         **kwargs: Any,
     ) -> None:
         checks.check_positive_number("temperature", temperature)
-        checks.check_positive("processing_steps", processing_steps)
+        check_sizes(processing_steps=processing_steps)
         super().__init__(backbone, **kwargs)
         self.temperature = temperature
         self.full_context = full_context

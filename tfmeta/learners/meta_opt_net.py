@@ -11,6 +11,7 @@ from tfmeta.functional import ridge_regression, svm_dual
 from tfmeta.learners import checks
 from tfmeta.learners.embedding_learner import EmbeddingLearner
 from tfmeta.learners.positive import add_logarithm
+from tfmeta.sizes import check_sizes
 
 HEADS = ("svm", "ridge")
 
@@ -60,7 +61,7 @@ class MetaOptNet(EmbeddingLearner):
         checks.check_choice("head", head, HEADS)
         for name, value in (("C", C), ("regularization", regularization), ("scale", scale)):
             checks.check_positive_number(name, value)
-        checks.check_positive("iterations", iterations)
+        check_sizes(iterations=iterations)
         super().__init__(backbone, **kwargs)
         self.head = head
         self.C = C

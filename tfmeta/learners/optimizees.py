@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfmeta.functional import cross_entropy
 from tfmeta.layers import call_with_task_axis, layers_without_rule
-from tfmeta.learners.checks import check_positive
+from tfmeta.sizes import check_sizes
 
 Weights = list[tf.Tensor]
 
@@ -57,7 +57,7 @@ class Quadratics:
     """
 
     def __init__(self, size: int = 10) -> None:
-        check_positive("size", size)
+        check_sizes(size=size)
         self.size = size
 
     def draw(self, numbers: tf.Tensor) -> tuple[Weights, Any]:
@@ -97,7 +97,7 @@ class NetworkTraining:
     """
 
     def __init__(self, network: keras.Model, x: Any, y: Any, *, batch_size: int = 32) -> None:
-        check_positive("batch_size", batch_size)
+        check_sizes(batch_size=batch_size)
         if len(x) != len(y):
             raise ValueError(f"`x` and `y` must be of one length. Received: {len(x)} and {len(y)}.")
         obstacles = layers_without_rule(network, network.trainable_variables)

@@ -11,6 +11,7 @@ from tfmeta.functional import class_means, soft_kmeans_step, tim_logits, tim_wei
 from tfmeta.learners import checks
 from tfmeta.learners.embedding_learner import EmbeddingLearner
 from tfmeta.learners.training_losses import LabelledFeatures
+from tfmeta.sizes import check_sizes
 
 REFINEMENTS = (None, "soft_kmeans", "tim")
 _DEFAULT_STEPS = {None: 0, "soft_kmeans": 1, "tim": 1000}
@@ -108,7 +109,7 @@ class PrototypeLearner(EmbeddingLearner):
 def _check_steps(refinement: str | None, steps: int | None) -> None:
     if steps is None:
         return
-    checks.check_positive("refinement_steps", steps)
+    check_sizes(refinement_steps=steps)
     if refinement is None:
         raise ValueError(
             "`refinement_steps` needs a `refinement`. "

@@ -13,6 +13,7 @@ from tfmeta.learners import checks
 from tfmeta.learners.engines import current_engine
 from tfmeta.learners.episode import Episode, OuterStep
 from tfmeta.learners.gradient_learner import GradientLearner
+from tfmeta.sizes import check_sizes
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -63,7 +64,7 @@ class Reptile(GradientLearner):
         **kwargs: Any,
     ) -> None:
         if inner_batch_size is not None:
-            checks.check_positive("inner_batch_size", inner_batch_size)
+            check_sizes(inner_batch_size=inner_batch_size)
         super().__init__(
             network,
             update_rule=update_rule,

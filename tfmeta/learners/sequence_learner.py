@@ -12,6 +12,7 @@ from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.passes import Moments, network_pass, query_source, support_source
 from tfmeta.learners.stream_classifier import StreamClassifier
 from tfmeta.learners.streams import is_cell, labels_one_late, read_stream, read_with_cell
+from tfmeta.sizes import check_sizes
 from tfmeta.typing import State
 
 # The order of a support set is a pseudo-random function of its examples: far more than one turn
@@ -76,7 +77,7 @@ class SequenceLearner(EpisodicLearner):
         statistics: str = "running",
         **kwargs: Any,
     ) -> None:
-        checks.check_positive("n_way", n_way)
+        check_sizes(n_way=n_way)
         # The base class asks for the number of outputs.
         self.n_way = n_way
         super().__init__(backbone, statistics=statistics, **kwargs)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfmeta.errors import errors_as_value_errors
 from tfmeta.functional import accuracy_by_instance
 from tfmeta.learners import checks
+from tfmeta.sizes import check_sizes
 
 KEYS = ("stream_x", "stream_y")
 
@@ -34,7 +35,7 @@ class InstanceAccuracy(keras.metrics.Mean):
     """
 
     def __init__(self, instance: int, **kwargs: Any) -> None:
-        checks.check_positive("instance", instance)
+        check_sizes(instance=instance)
         super().__init__(**{"name": f"instance_{instance}", **kwargs})
         self.instance = instance
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.prefetching import prefetched
+
 
 class JointBatch(NamedTuple):
     """Examples of both domains, those of the target first.
@@ -59,7 +61,7 @@ def domain_pairs(
     _check_labels("source", source_x, source_y)
     source = endless(source_x, source_y, batch_size=batch_size, seed=2 * seed)
     target = endless(target_x, batch_size=batch_size, seed=2 * seed + 1)
-    return tf.data.Dataset.zip(source, target).map(_pair).prefetch(2)
+    return prefetched(tf.data.Dataset.zip(source, target).map(_pair))
 
 
 def _pair(source: tuple[tf.Tensor, tf.Tensor], target: tuple[tf.Tensor]) -> tuple[dict, tf.Tensor]:
@@ -112,7 +114,7 @@ def joint_batches(
         name: endless(*part, batch_size=batch_size, seed=3 * seed + number)
         for number, (name, part) in enumerate(parts.items())
     }
-    return tf.data.Dataset.zip(batches).map(_joint_element).prefetch(2)
+    return prefetched(tf.data.Dataset.zip(batches).map(_joint_element))
 
 
 def _joint_element(parts: Mapping[str, tuple[tf.Tensor, tf.Tensor]]) -> tuple[dict, tf.Tensor]:
