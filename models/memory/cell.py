@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.models.memory.controller import controller_bias
+from tfmeta.sizes import check_sizes
 
 
 class MemoryCell(keras.Layer):
@@ -31,10 +32,7 @@ class MemoryCell(keras.Layer):
         self, units: int, n_slots: int, slot_width: int, n_heads: int, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        sizes = {"units": units, "n_slots": n_slots, "slot_width": slot_width, "n_heads": n_heads}
-        for name, size in sizes.items():
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={size!r}.")
+        check_sizes(units=units, n_slots=n_slots, slot_width=slot_width, n_heads=n_heads)
         if n_heads > n_slots:
             raise ValueError(
                 f"`n_heads` must be at most `n_slots` ({n_slots}), a slot for each head. "
@@ -46,6 +44,9 @@ class MemoryCell(keras.Layer):
         self.n_heads = n_heads
 
     # ----- what a cell defines --------------------------------------------------------------
+
+    # The bias of the forget gates at the start.
+    forget_start = 1.0
 
     @property
     def interface_sizes(self) -> list[int]:
@@ -83,7 +84,7 @@ class MemoryCell(keras.Layer):
         self.recurrent_kernel = self.add_weight(
             shape=(self.output_size, outputs), name="recurrent_kernel"
         )
-        bias = controller_bias(self.units)
+        bias = controller_bias(self.units, self.forget_start)
         self.bias = self.add_weight(
             shape=(outputs,),
             initializer=lambda shape, dtype: tf.constant(bias, dtype, shape),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def lstm_step(
+def controller_step(
     preactivations: tf.Tensor, carry: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Hidden state and carry of an LSTM after a step, and its gates.
 
     `c' = sigmoid(f) c + sigmoid(i) tanh(g)`, `h = sigmoid(o) tanh(c')` (Hochreiter and Schmidhuber
-    1997; Gers et al. 2000), from `[i, f, o, g]` before their activations.
+    1997; Gers et al. 2000), from `[i, f, o, g]` before their activations. `functional.lstm_step`
+    has the order of Keras; here the three gates lie side by side, one sigmoid for all, because a
+    trace shows them.
 
     Args:
         preactivations: `[batch, 4 units]`.
@@ -22,7 +24,7 @@ def lstm_step(
         `[batch, 3 units]`.
 
     Example:
-        >>> hidden, carry, _ = lstm_step(tf.zeros([1, 4]), tf.ones([1, 1]))
+        >>> hidden, carry, _ = controller_step(tf.zeros([1, 4]), tf.ones([1, 1]))
         >>> carry.numpy().tolist()
         [[0.5]]
     """
@@ -33,14 +35,15 @@ def lstm_step(
     return gates[:, 2 * units :] * tf.tanh(carry), carry, gates
 
 
-def controller_bias(units: int) -> list[float]:
-    """Start of an LSTM's biases: the forget gates are open (Gers et al. 2000), the others zero.
+def controller_bias(units: int, forget: float = 1.0) -> list[float]:
+    """Start of an LSTM's biases: zero, but for the forget gates.
 
     Args:
         units: of the LSTM.
+        forget: for the forget gates; open by default (Gers et al. 2000).
 
     Returns:
-        `4 units` numbers, in the order of `lstm_step`.
+        `4 units` numbers, in the order of `controller_step`.
 
     Example:
         >>> controller_bias(1)

@@ -14,7 +14,7 @@ from tfmeta.models.memory.addressing import (
     write_memory,
 )
 from tfmeta.models.memory.cell import MemoryCell
-from tfmeta.models.memory.controller import lstm_step
+from tfmeta.models.memory.controller import controller_step
 from tfmeta.models.memory.dynamic_allocation import (
     allocation_weights,
     gated_write_weights,
@@ -131,7 +131,7 @@ class DNC(MemoryCell):
     def step(self, projected, state):
         state = DNCState(*state)
         preactivations = self.recurrence(projected, state.hidden, state.read_vectors)
-        hidden, carry, gates = lstm_step(preactivations, state.carry)
+        hidden, carry, gates = controller_step(preactivations, state.carry)
         interface = self._interface(hidden)
 
         retained = retention(interface.free_gates, state.read_weights)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfmeta.models.memory.addressing import content_weights, read_memory, write_memory
 from tfmeta.models.memory.cell import MemoryCell
-from tfmeta.models.memory.controller import lstm_step
+from tfmeta.models.memory.controller import controller_step
 from tfmeta.models.memory.least_recently_used import (
     decayed_usage,
     least_used_slots,
@@ -111,6 +111,10 @@ class MANN(MemoryCell):
         self.write = write
         self.strengths = strengths
 
+    # A key must say what is seen now. From gates that keep the past it says when, and the memory is
+    # no help for thousands of steps of training.
+    forget_start = -3.0
+
     @property
     def interface_sizes(self) -> list[int]:
         width = self.n_heads * self.slot_width
@@ -141,7 +145,7 @@ class MANN(MemoryCell):
     def step(self, projected, state):
         state = MANNState(*state)
         preactivations = self.recurrence(projected, state.hidden, state.read_vectors)
-        hidden, carry, gates = lstm_step(preactivations, state.carry)
+        hidden, carry, gates = controller_step(preactivations, state.carry)
         keys, vectors, write_gates, strengths = self._interface(hidden, state.keys)
 
         least_used = least_used_slots(state.usage, self.n_heads)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfmeta.functional import scaled_dot_product_attention
+from tfmeta.sizes import check_sizes
 
 
 @keras.saving.register_keras_serializable("tfmeta")
@@ -160,9 +161,7 @@ class SNAIL(keras.Layer):
     ) -> None:
         super().__init__(**kwargs)
         sizes = {"filters": filters, "key_size": key_size, "value_size": value_size}
-        for name, size in {"length": length, **sizes, "n_blocks": n_blocks}.items():
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={size!r}.")
+        check_sizes(length=length, **sizes, n_blocks=n_blocks)
         self.length = length
         self.filters = filters
         self.key_size = key_size
