@@ -95,7 +95,7 @@ def test_lstm_step():
     def sigmoid(v):
         return 1 / (1 + np.exp(-v))
 
-    hidden, after, gates = controller.lstm_step(tf.constant(x), tf.constant(carry))
+    hidden, after, gates = controller.controller_step(tf.constant(x), tf.constant(carry))
     wanted = sigmoid(x[0, 1]) * 0.3 + sigmoid(x[0, 0]) * np.tanh(x[0, 3])
     np.testing.assert_allclose(after, [[wanted]])
     np.testing.assert_allclose(hidden, [[sigmoid(x[0, 2]) * np.tanh(wanted)]])
@@ -110,7 +110,7 @@ def test_lstm_step():
         (addressing.write_memory, [(2, 4, 3), (2, 2, 4), (2, 2, 3)]),
         (addressing.erase_memory, [(2, 4, 3), (2, 4), (2, 3)]),
         (least_recently_used.lrua_write_weights, [(2, 2), (2, 2, 4), (2, 2, 4)]),
-        (controller.lstm_step, [(2, 8), (2, 2)]),
+        (controller.controller_step, [(2, 8), (2, 2)]),
     ],
 )
 def test_gradients_agree_with_finite_differences(function, shapes):

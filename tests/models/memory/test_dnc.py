@@ -147,29 +147,6 @@ def test_traces_of_a_stream():
     assert trace.read_weights.shape == (2, 4, 2, 5) and trace.write_weights.shape == (2, 4, 1, 5)
 
 
-def test_gradients_of_a_stream_agree_with_finite_differences():
-    cell, draws = built(), np.random.default_rng(4)
-    stream = tf.constant(draws.standard_normal((2, 6, 6)))
-    weight = draws.standard_normal((2, 6, 10))
-
-    def value():
-        return tf.reduce_sum(weight * read_stream(cell, stream)[0])
-
-    with tf.GradientTape() as tape:
-        total = value()
-    variables = cell.trainable_variables
-    gradients = tape.gradient(total, [v.value for v in variables])
-    for variable, gradient in zip(variables, gradients, strict=True):
-        direction, h, start = draws.standard_normal(variable.shape), 1e-6, variable.numpy()
-        moved = []
-        for sign in (1, -1):
-            variable.assign(start + sign * h * direction)
-            moved.append(value())
-        variable.assign(start)
-        numeric = (moved[0] - moved[1]) / (2 * h)
-        np.testing.assert_allclose(np.sum(gradient * direction), numeric, rtol=1e-5, atol=1e-8)
-
-
 def test_a_config_makes_the_same_cell():
     cell = built()
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(cell))
