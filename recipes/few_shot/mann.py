@@ -9,6 +9,10 @@ A stream shows 50 pictures: 10 of each of 5 classes, in random order and under r
 label of a picture is told one step after it. Prints the accuracy on the 1st ... 10th instance of
 never-seen classes, beside the nearest earlier picture in pixels, and writes the learning curve,
 heat-maps of the memory, `learner.keras` and `saved_model` into the run's folder.
+
+The paper reads raw pixels. `--backbone conv4` learns features with the memory, and
+`--pretrain-steps` lets it begin by an ordinary classification of the training classes: a memory
+that is addressed by likeness is of no use before alike pictures have alike features.
 """
 
 import os
@@ -18,7 +22,7 @@ import keras
 import tensorflow as tf
 
 import tfmeta
-from tfmeta import cli, data, plots, runs
+from tfmeta import cli, data, plots, pretraining, runs
 from tfmeta.learners import InstanceAccuracy, SequenceLearner
 from tfmeta.models import conv4, memory
 from tfmeta.optimizers import cosine_adam
@@ -57,6 +61,7 @@ def parse(arguments):
         run="runs/mann",
     )
     cli.add_class_options(parser)
+    pretraining.add_pretraining_options(parser)
     add = parser.add_argument
     add("--core", default="mann", choices=tuple(CORES))
     add("--backbone", default="none", choices=("none", "conv4"), help="none: raw pixels")
@@ -197,7 +202,10 @@ def main(arguments=None):
     options = parse(arguments)
     train, validation, test = cli.load_class_splits(options)
     learner = build_learner(train.example_shape, options)
+    head = pretraining.CosineHead(train.n_classes)
+    pretrained = pretraining.pretrain(learner.backbone, train, options, head=head)
     history, minutes = train_learner(learner, train, validation, options)
+    minutes += pretrained.minutes if pretrained else 0.0
     plots.plot_history(history, save=os.path.join(options.run, "training.png"))
     unseen = streams(test, "test", options, n_episodes=options.n_episodes)
     reports = {}

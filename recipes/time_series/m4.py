@@ -11,7 +11,9 @@ with an LSTM: an outer LSTM, which reads the hidden and the cell state, the grad
 the inner one, updates its weights on the past of the series.
 
 All learn from the pasts without their last horizon, on which the epoch is chosen, and are tested on
-the official hold-out: OWA, where Naive2 is 1.
+the official hold-out: OWA, where Naive2 is 1, and its paired difference from the same network
+without adaptation. `--also data/timeseries/m3.npz:OTHER` tests on other series too, on which
+nothing is trained.
 """
 
 import os
@@ -25,6 +27,7 @@ from tfmeta import cli, plots, runs
 from tfmeta.data import forecast_tasks, series_from_npz
 from tfmeta.functional import naive2
 from tfmeta.inner_loop import Adam, ClippedGradients, LayerStepRates, MetaLSTMRule
+from tfmeta.intervals import mean_interval
 from tfmeta.learners import MAML, MetaLSTM, Reptile
 from tfmeta.models import lstm_forecaster, nbeats_forecaster
 from tfmeta.optimizers import cosine_adam
@@ -34,10 +37,19 @@ KINDS = {
     "hourly": {"period": 24, "horizon": 48, "window": 168, "n_shot": 8, "stride": 24},
     "weekly": {"period": 1, "horizon": 13, "window": 26, "n_shot": 6, "stride": 2},
 }
-OF_BLOCKS = ("maml", "reptile", "meta-lstm", "no adaptation", "from scratch")
-OF_LSTM = ("lstm over lstm", "lstm no adaptation")
+# Of each network, the control comes first.
+OF_BLOCKS = ("no adaptation", "maml", "reptile", "meta-lstm", "from scratch")
+OF_LSTM = ("lstm no adaptation", "lstm over lstm")
 METHODS = OF_BLOCKS + OF_LSTM
-COLUMNS = ("forecaster", "OWA", "sMAPE", "MASE", "minutes after the first network")
+COLUMNS = (
+    "series",
+    "forecaster",
+    "OWA",
+    "sMAPE",
+    "MASE",
+    "OWA against no adaptation",
+    "minutes after the first network",
+)
 
 
 def parse(arguments):
@@ -63,6 +75,7 @@ def parse(arguments):
     add("--inner-rate", type=float, default=0.005)
     add("--scratch-steps", type=int, default=100, help="of Adam, on each series alone")
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    add("--also", nargs="*", default=[], metavar="FILE:KIND", help="other series to test on")
     parser.set_defaults(**KINDS[parser.parse_known_args(arguments)[0].kind])
     return cli.parse(parser, arguments)
 
@@ -174,10 +187,19 @@ class BestForecasts(keras.callbacks.Callback):
         self.model.set_weights(self.best[1])
 
 
-def row(method, report, minutes):
-    """The line of the table for one forecaster."""
-    cells = ["{:.3f} ± {:.3f}".format(*report.mean(name)) for name in ("owa", "smape", "mase")]
-    return (method, *cells, f"{minutes:.1f}")
+def rows_of(title, reports, minutes):
+    """The lines of the table for all forecasters of some series, and that of Naive2."""
+    rows = []
+    for method, report in reports.items():
+        cells = ["{:.3f} ± {:.3f}".format(*report.mean(name)) for name in ("owa", "smape", "mase")]
+        control = OF_LSTM[0] if method in OF_LSTM else OF_BLOCKS[0]
+        difference = "–"
+        if control in reports and control != method:
+            paired = mean_interval(report.owa - reports[control].owa)
+            difference = "{:+.3f} ± {:.3f}".format(*paired)
+        rows.append((title, method, *cells, difference, f"{minutes[method]:.1f}"))
+    naive = (f"{report.naive_smape:.3f}", f"{report.naive_mase:.3f}")
+    return [*rows, (title, "Naive2", "1.000", *naive, "–", "–")]
 
 
 def draw(forecasts, series, options, number):
@@ -192,14 +214,20 @@ def draw(forecasts, series, options, number):
     )
 
 
-def main(arguments=None):
-    """Runs the recipe and returns its record."""
-    options = parse(arguments)
-    series = series_from_npz(options.data, kind=options.kind.upper(), period=options.period)
-    options.run = cli.new_folder(options.run)
-    held = series.hold_out(options.horizon)
-    train, test = tasks_of(held, options), tasks_of(series, options)
-    firsts, rows, forecasts = {}, [], {}
+def other_series(place, options):
+    """Series of another file, named as `FILE:KIND`, that are long enough; and their name."""
+    path, kind = place.rsplit(":", 1)
+    series = series_from_npz(path, kind=kind, period=options.period)
+    needed = tasks_of(series, options).past_needed(options.n_shot) - options.horizon
+    series, left_out = series.longer_than(needed - 1)
+    name = os.path.splitext(os.path.basename(path))[0]
+    print(f"{place}: {len(series)} series, {len(left_out)} left out, which are too short")
+    return f"{name} {kind}, {len(series)} series, {len(left_out)} too short", series
+
+
+def learned_forecasters(train, options):
+    """Every method's trained forecaster, and the minutes of its training, one after the other."""
+    firsts = {}
     for method in options.methods:
         network = build_network(method, options)
         if method != "from scratch":
@@ -212,23 +240,41 @@ def main(arguments=None):
             forecaster = train_without_adaptation(network, train, options)
         else:
             forecaster = train_learner(method, network, train, options)
-        minutes = (time.perf_counter() - start) / 60
-        report = tfmeta.evaluate_forecasts(forecaster, test, n_shot=options.n_shot, name=method)
-        report.to_json(os.path.join(options.run, f"report_{method.replace(' ', '_')}.json"))
-        print(f"{method}: {report}", flush=True)
-        rows.append(row(method, report, minutes))
-        forecasts[method] = tfmeta.forecasting.forecast(forecaster, test, n_shot=options.n_shot)
+        yield method, forecaster, (time.perf_counter() - start) / 60
+
+
+def main(arguments=None):
+    """Runs the recipe and returns its record."""
+    options = parse(arguments)
+    series = series_from_npz(options.data, kind=options.kind.upper(), period=options.period)
+    tests = {f"M4 {options.kind}, {len(series)} series": series}
+    tests |= dict(other_series(place, options) for place in options.also)
+    options.run = cli.new_folder(options.run)
+    train = tasks_of(series.hold_out(options.horizon), options)
+    reports, minutes, forecasts = {title: {} for title in tests}, {}, {}
+    for method, forecaster, minutes[method] in learned_forecasters(train, options):
+        for number, (title, each) in enumerate(tests.items()):
+            report = tfmeta.evaluate_forecasts(
+                forecaster, tasks_of(each, options), n_shot=options.n_shot, name=method
+            )
+            reports[title][method] = report
+            name = f"report_{number}_{method.replace(' ', '_')}.json"
+            report.to_json(os.path.join(options.run, name))
+            print(f"{title}: {method}: {report}", flush=True)
+        forecasts[method] = tfmeta.forecasting.forecast(
+            forecaster, tasks_of(series, options), n_shot=options.n_shot
+        )
         if method == "maml":
             tfmeta.export_learner(forecaster, os.path.join(options.run, "saved_model"))
-    rows.append(("Naive2", "1.000", f"{report.naive_smape:.3f}", f"{report.naive_mase:.3f}", "–"))
     forecasts["Naive2"] = [
         naive2(past, options.horizon, period=options.period) for past in series.past
     ]
     for number in range(min(3, len(series))):
         draw(forecasts, series, options, number)
-    title = f"M4 {options.kind}, {len(report.ids)} series, seed {options.seed}"
+    rows = [row for title in tests for row in rows_of(title, reports[title], minutes)]
+    title = f"M4 {options.kind}, {options.steps} steps, seed {options.seed}"
     record = runs.table_record(COLUMNS, rows, title=title, command=options.command)
-    runs.write_table(record, options.record)
+    runs.write_table(record, os.path.join(options.run, "results.json"), options.record)
     return record
 
 

@@ -22,7 +22,7 @@ def test_mann_recipe(load, pictures, options, tmp_path):
     assert json.loads(record.read_text()) == json.loads(json.dumps(returned))
     assert returned["table"]["columns"] == ["learner", "1", "2", "3"]
     rows = {row[0]: row[1:] for row in returned["table"]["rows"]}
-    assert rows["paper (MANN)"] == ("36.4", "82.8", "91.0")
+    assert rows["paper (MANN)"] == ["36.4", "82.8", "91.0"]
     # The first instance of a class can only be guessed.
     assert float(rows["nearest earlier picture"][0].split()[0]) < 70
     written = {path.name for path in run.iterdir()}

@@ -23,11 +23,14 @@ def test_m4_recipe(load, tmp_path):
         period=np.array(["WEEKLY"] * 3),
     )
     arguments = [*TINY.split(), f"--data={data}", f"--run={run}", f"--record={record}"]
+    arguments += ["--also", f"{data}:WEEKLY"]
     module = load("time_series/m4.py")
     returned = module.main(arguments)
     assert json.loads(record.read_text()) == json.loads(json.dumps(returned))
-    names = [row[0] for row in returned["table"]["rows"]]
-    assert names == [*module.METHODS, "Naive2"]
+    rows = returned["table"]["rows"]
+    assert [row[1] for row in rows] == 2 * [*module.METHODS, "Naive2"]
+    assert rows[1][2:6] == rows[1 + len(rows) // 2][2:6]
+    assert rows[0][5] == "–" and "±" in rows[1][5]
     assert len(module.METHODS) == 7
     written = {path.name for path in run.iterdir()}
-    assert {"saved_model", "forecast_0.png", "report_maml.json"} <= written
+    assert {"saved_model", "forecast_0.png", "report_0_maml.json", "results.json"} <= written
