@@ -10,9 +10,10 @@ label of a picture is told one step after it. Prints the accuracy on the 1st ...
 never-seen classes, beside the nearest earlier picture in pixels, and writes the learning curve,
 heat-maps of the memory, `learner.keras` and `saved_model` into the run's folder.
 
-The paper reads raw pixels. `--backbone conv4` learns features with the memory, and
-`--pretrain-steps` lets it begin by an ordinary classification of the training classes: a memory
-that is addressed by likeness is of no use before alike pictures have alike features.
+The paper reads raw pixels. `--backbone conv4` learns features with the memory; with
+`--pretrain-steps` it learns them before, by an ordinary classification of the training classes, and
+keeps them: a memory that is addressed by likeness is of no use before alike pictures have alike
+features.
 """
 
 import os
@@ -83,7 +84,7 @@ def build_learner(example_shape, options):
     if options.backbone == "none":
         backbone = keras.Sequential([keras.Input(example_shape), keras.layers.Flatten()])
     else:
-        backbone = conv4(example_shape, filters=options.filters, downsampling="stride")
+        backbone = conv4(example_shape, filters=options.filters)
     core = CORES[options.core][1](options)
     return SequenceLearner(backbone, core, n_way=options.n_way, name=options.core)
 
@@ -204,6 +205,7 @@ def main(arguments=None):
     learner = build_learner(train.example_shape, options)
     head = pretraining.CosineHead(train.n_classes)
     pretrained = pretraining.pretrain(learner.backbone, train, options, head=head)
+    learner.backbone.trainable = pretrained is None
     history, minutes = train_learner(learner, train, validation, options)
     minutes += pretrained.minutes if pretrained else 0.0
     plots.plot_history(history, save=os.path.join(options.run, "training.png"))

@@ -111,6 +111,24 @@ def test_streams_on_two_replicas_are_those_of_one(two_replicas):
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-6)
 
 
+def test_streams_of_other_lengths_do_not_retrace(monkeypatch):
+    traces = []
+    project = MANN.project
+    monkeypatch.setattr(MANN, "project", lambda self, x: traces.append(1) or project(self, x))
+    model = learner_of().on_streams()
+    model.compile("adam")
+    lengths = (4, 5, 6, 9, 13)
+    batches = [streams(2, steps) for steps in lengths]
+    kinds = {"stream_x": tf.TensorSpec([2, None, 2]), "stream_y": tf.TensorSpec([2, None], "int32")}
+    data = tf.data.Dataset.from_generator(
+        lambda: ((each, each["stream_y"]) for each in batches),
+        output_signature=(kinds, kinds["stream_y"]),
+    )
+    model.fit(data, steps_per_epoch=len(lengths), verbose=0)
+    # One when Keras builds the step, one for all lengths.
+    assert len(traces) <= 2
+
+
 def test_gradients_agree_with_finite_differences():
     learner = learner_of()
     inputs = {

@@ -13,7 +13,11 @@ TINY = (
 
 
 @pytest.mark.parametrize(
-    "options", ["--core mann", pytest.param("--core lstm --backbone conv4", marks=pytest.mark.slow)]
+    "options",
+    [
+        "--core mann --backbone conv4 --pretrain-steps=2 --batch-size=4",
+        pytest.param("--core lstm", marks=pytest.mark.slow),
+    ],
 )
 def test_mann_recipe(load, pictures, options, tmp_path):
     run, record = tmp_path / "run", tmp_path / "record.json"
