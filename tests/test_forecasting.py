@@ -19,8 +19,8 @@ def series():
 
 def test_naive2_has_an_owa_of_one(series):
     tasks = forecast_tasks(series, window=8, horizon=3)
-    _, level = tasks.last(2)
-    naive = np.array([naive2(x, 3, period=4) for x in series.past]) / level[:, None]
+    _, unit = tasks.last(2)
+    naive = np.array([naive2(x, 3, period=4) for x in series.past]) / unit[:, None]
     report = tfmeta.evaluate_forecasts(lambda inputs: naive[:, None], tasks, n_shot=2, name="n2")
     assert report.mean("owa")[0] == pytest.approx(1.0, abs=1e-12)
     pairs = [

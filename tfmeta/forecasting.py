@@ -97,12 +97,12 @@ def forecast(forecaster: Forecaster, tasks: ForecastTasks, *, n_shot: int) -> np
         >>> forecast(lambda inputs: inputs["query_x"][:, :, -2:], tasks, n_shot=1).round(3)
         array([[28., 29.]])
     """
-    inputs, level = tasks.last(n_shot)
+    inputs, unit = tasks.last(n_shot)
     if hasattr(forecaster, "predict"):
         outputs = forecaster.predict(inputs, verbose=0)
     else:
         outputs = forecaster(inputs)
-    return np.asarray(outputs, np.float64)[:, 0] * level[:, None]
+    return np.asarray(outputs, np.float64)[:, 0] * unit[:, None]
 
 
 def evaluate_forecasts(

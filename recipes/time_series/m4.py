@@ -58,8 +58,8 @@ def parse(arguments):
         __doc__,
         recipe="time_series/m4.py",
         n_query=4,
-        n_tasks=16,
-        steps=2000,
+        n_tasks=32,
+        steps=1000,
         epochs=5,
         learning_rate=1e-3,
         run="runs/m4",
@@ -97,9 +97,11 @@ def tasks_of(series, options):
 def build_learner(method, network, options):
     """A learner that adapts to a series."""
     name = method.replace(" ", "_").replace("-", "_")
+    # All tasks at once where every layer can carry a task axis, which an LSTM cannot.
+    engine = "mapped" if method in OF_LSTM else "vectorized"
     if method == "reptile":
         rule, steps = Adam(options.inner_rate / 10, beta_1=0.0), 2 * options.inner_steps
-        return Reptile(network, update_rule=rule, inner_steps=steps, name=name)
+        return Reptile(network, update_rule=rule, inner_steps=steps, engine=engine, name=name)
     if method in ("meta-lstm", "lstm over lstm"):
         memory = "lstm" if method in OF_LSTM else None
         rule = MetaLSTMRule(options.inner_rate, forget=0.9999, n_context=2 if memory else 0)
@@ -110,6 +112,7 @@ def build_learner(method, network, options):
             # Of the blocks, the layers that forecast: the rule keeps many numbers for each weight.
             adapt="all" if memory else "_forecast/",
             inner_steps=options.inner_steps,
+            engine=engine,
             name=name,
         )
     if method == "from scratch":
@@ -118,7 +121,7 @@ def build_learner(method, network, options):
         # A series whose level jumps has errors, and gradients, beyond all others.
         rule = ClippedGradients(LayerStepRates(options.inner_rate), max_norm=1.0)
         steps = options.inner_steps
-    return MAML(network, update_rule=rule, inner_steps=steps, name=name)
+    return MAML(network, update_rule=rule, inner_steps=steps, engine=engine, name=name)
 
 
 def train_learner(method, network, train, options):

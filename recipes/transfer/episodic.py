@@ -6,10 +6,10 @@ r"""Few-shot learners on one pretrained backbone, on episodes of never-seen clas
         --weights data/weights/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5
 
 With `--weights` the backbone is SqueezeNet with these weights, otherwise a Conv4 that first
-classifies the training classes. SimpleShot takes it as it is; prototypes are fine-tuned on
-episodes; MAML adapts the head alone, or low-rank or FiLM adapters and the head, by second-order
-steps from the nearest-prototype classifier, and its outer loop trains the adapters and the rates
-of the inner steps.
+classifies the training classes. SimpleShot takes its features as they are, the others bring them to
+one length. Prototypes are fine-tuned on episodes; MAML adapts the head alone, or low-rank or FiLM
+adapters and the head, by second-order steps from the nearest-prototype classifier, and its outer
+loop trains the adapters and the rates of the inner steps.
 """
 
 import os
@@ -25,6 +25,8 @@ from tfmeta.inner_loop import LayerStepRates
 from tfmeta.learners import MAML, PrototypicalNetwork, SimpleShot
 from tfmeta.transfer import add_adapters
 
+# The length of a feature vector, with which distances suit a softmax.
+LENGTH = 4.0
 METHODS = ("simple_shot", "prototypical", "maml_head", "maml_lora", "maml_film")
 
 
@@ -52,6 +54,13 @@ def parse(arguments):
     return options
 
 
+def of_one_length(backbone):
+    """A backbone whose features are all equally long; those of a pretrained one have any length."""
+    features = keras.layers.UnitNormalization(name="unit")(backbone.output)
+    features = keras.layers.Rescaling(LENGTH, name="length")(features)
+    return keras.Model(backbone.input, features, name=f"{backbone.name}_of_one_length")
+
+
 def build_maml(backbone, kind, options):
     """MAML over the head, or over adapters and the head."""
     if kind == "head":
@@ -61,7 +70,7 @@ def build_maml(backbone, kind, options):
     # Of the backbone's dtype, by which the learner knows whether to scale pictures to 0 ... 1.
     pictures = keras.Input(backbone.input_shape[1:], dtype=backbone.inputs[0].dtype)
     head = keras.layers.Dense(options.n_way, name="head")
-    network = keras.Sequential([pictures, backbone, head])
+    network = keras.Sequential([pictures, of_one_length(backbone), head])
     return MAML(
         network,
         adapt="head" if kind == "head" else f"{kind}|head",
@@ -80,7 +89,7 @@ def build_learner(method, backbone, train, options):
         learner.set_center(train)
         return learner
     if method == "prototypical":
-        return PrototypicalNetwork(backbone, name=method)
+        return PrototypicalNetwork(of_one_length(backbone), name=method)
     return build_maml(backbone, method.removeprefix("maml_"), options)
 
 

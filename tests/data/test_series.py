@@ -6,9 +6,9 @@ from tfmeta.data import (
     Series,
     episode_dataset,
     forecast_tasks,
-    level_of,
     series_from_csv,
     series_from_npz,
+    unit_of,
 )
 
 
@@ -19,10 +19,10 @@ def series():
 
 
 def read(x, y):
-    """The values of windows that are in units of their level, by undoing that."""
-    # Of an arithmetic series with step 1, level = 1 / step of the scaled window.
-    level = 1.0 / np.diff(x, axis=-1).mean(-1, keepdims=True)
-    return np.concatenate([x, y], axis=-1) * level
+    """The values of windows, whose units are undone."""
+    # Of an arithmetic series with step 1, unit = 1 / step of the scaled window.
+    unit = 1.0 / np.diff(x, axis=-1).mean(-1, keepdims=True)
+    return np.concatenate([x, y], axis=-1) * unit
 
 
 def test_windows_are_cut_from_one_series_and_support_ends_before_the_query(series):
@@ -54,9 +54,9 @@ def test_an_episode_is_a_function_of_its_number(series):
 
 
 def test_the_last_episodes_end_with_the_pasts(series):
-    inputs, level = forecast_tasks(series, window=4, horizon=3).last(n_shot=2)
+    inputs, unit = forecast_tasks(series, window=4, horizon=3).last(n_shot=2)
     np.testing.assert_allclose(
-        inputs["query_x"][:, 0] * level[:, None],
+        inputs["query_x"][:, 0] * unit[:, None],
         [np.arange(1016, 1020), np.arange(1126, 1130), np.arange(1221, 1225)],
         rtol=1e-6,
     )
@@ -66,8 +66,13 @@ def test_the_last_episodes_end_with_the_pasts(series):
     )
 
 
-def test_levels_look_at_the_window_alone():
-    np.testing.assert_allclose(level_of(tf.constant([[1.0, -3.0], [0.0, 0.0]])), [[2.0], [1.0]])
+def test_units():
+    windows = tf.constant([[1.0, -5.0, 2.0, -6.0], [0.0] * 4, [2.0] * 4])
+    flat = [[1.0], [2.0 * np.sqrt(1e-3)]]
+    np.testing.assert_allclose(unit_of(windows), [[np.sqrt(3.5 * 7)], *flat], rtol=1e-6)
+    np.testing.assert_allclose(unit_of(windows, 2), [[np.sqrt(3.5 * 1)], *flat], rtol=1e-6)
+    # A season that does not fit into the window is none.
+    np.testing.assert_allclose(unit_of(windows, 4), unit_of(windows, 1))
 
 
 def test_too_short_series_are_named_and_can_be_left_out(series):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 TINY = (
     "--kind weekly --horizon 2 --window 4 --n-shot 2 --stride 1 --units 4 --steps 2 --epochs 1 "
@@ -10,7 +11,11 @@ TINY = (
 )
 
 
-def test_m4_recipe(load, tmp_path):
+@pytest.mark.parametrize(
+    "methods",
+    [("no adaptation", "maml", "lstm no adaptation"), pytest.param(None, marks=pytest.mark.slow)],
+)
+def test_m4_recipe(load, tmp_path, methods):
     draws = np.random.default_rng(0)
     values, lengths = draws.uniform(5, 9, 90), [20, 30, 40]
     data, run, record = (tmp_path / name for name in ("series.npz", "run", "record.json"))
@@ -25,10 +30,12 @@ def test_m4_recipe(load, tmp_path):
     arguments = [*TINY.split(), f"--data={data}", f"--run={run}", f"--record={record}"]
     arguments += ["--also", f"{data}:WEEKLY"]
     module = load("time_series/m4.py")
+    methods = methods or module.METHODS
+    arguments += ["--methods", *methods]
     returned = module.main(arguments)
     assert json.loads(record.read_text()) == json.loads(json.dumps(returned))
     rows = returned["table"]["rows"]
-    assert [row[1] for row in rows] == 2 * [*module.METHODS, "Naive2"]
+    assert [row[1] for row in rows] == 2 * [*methods, "Naive2"]
     assert rows[1][2:6] == rows[1 + len(rows) // 2][2:6]
     assert rows[0][5] == "–" and "±" in rows[1][5]
     assert len(module.METHODS) == 7

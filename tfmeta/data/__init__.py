@@ -7,7 +7,7 @@ from tfmeta.data.digits import handwritten_digits, printed_digits
 from tfmeta.data.directory import from_directory
 from tfmeta.data.episodes import TaskFamily, episode_dataset
 from tfmeta.data.examples import Examples
-from tfmeta.data.forecast_tasks import ForecastTasks, forecast_tasks, level_of
+from tfmeta.data.forecast_tasks import ForecastTasks, forecast_tasks, unit_of
 from tfmeta.data.frozen import freeze_episodes, load_episodes
 from tfmeta.data.glyphs import glyphs, register_glyphs
 from tfmeta.data.hashing import episode_hash
@@ -42,7 +42,6 @@ __all__ = [
     "from_tfds",
     "glyphs",
     "handwritten_digits",
-    "level_of",
     "load_episodes",
     "load_split",
     "printed_digits",
@@ -53,4 +52,5 @@ __all__ = [
     "split_classes",
     "split_examples",
     "stream_dataset",
+    "unit_of",
 ]

@@ -72,14 +72,14 @@ class ForecastTasks:
         return (*self._windows(start + support), *self._windows(start + query))
 
     def last(self, n_shot: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The episode of every series that ends with its past, and the level of its forecasts.
+        """The episode of every series that ends with its past, and the unit of its forecasts.
 
         Args:
             n_shot: windows of the support set.
 
         Returns:
             `support_x`, `support_y` and `query_x`, as `sample` gives them, with one query, and
-            `level [n]`: a forecast `y` of the network stands for the values `level * y`.
+            `unit [n]`: a forecast `y` of the network stands for the values `unit * y`.
 
         Raises:
             ValueError: for a past that is too short for an episode.
@@ -88,13 +88,13 @@ class ForecastTasks:
         cut = (self._starts + self._lengths)[:, None]
         support_x, support_y = self._windows(cut - self._support_offsets(n_shot))
         window = tf.gather(self._values, cut[..., None] + np.arange(-self.window, 0))
-        level = level_of(window)
+        unit = unit_of(window, self.series.period)
         inputs = {
             "support_x": support_x.numpy(),
             "support_y": support_y.numpy(),
-            "query_x": tf.cast(window / level, tf.float32).numpy(),
+            "query_x": tf.cast(window / unit, tf.float32).numpy(),
         }
-        return inputs, level[:, 0, 0].numpy()
+        return inputs, unit[:, 0, 0].numpy()
 
     def _before_cut(self, n_shot: int) -> int:
         return self.window + self.horizon + (n_shot - 1) * self.stride
@@ -104,10 +104,11 @@ class ForecastTasks:
         return self.horizon + self.stride * np.arange(n_shot, dtype=np.int64)[::-1]
 
     def _windows(self, cuts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """What comes before and after places of the joined values, in units of the level before."""
+        """What comes before and after places of the joined values, in units of what is before."""
         places = cuts[..., None] + np.arange(-self.window, self.horizon, dtype=np.int64)
         values = tf.gather(self._values, places)
-        values = tf.cast(values / level_of(values[..., : self.window]), tf.float32)
+        unit = unit_of(values[..., : self.window], self.series.period)
+        values = tf.cast(values / unit, tf.float32)
         return values[..., : self.window], values[..., self.window :]
 
     def _check_lengths(self, needed: int) -> None:
@@ -138,23 +139,31 @@ class ForecastTasks:
             return tf.cumsum(tf.constant(self.series.lengths), exclusive=True)
 
 
-def level_of(window: tf.Tensor) -> tf.Tensor:
-    """The mean absolute value of a window, 1 where that is zero: the unit of its forecast.
+def unit_of(window: tf.Tensor, period: int = 1) -> tf.Tensor:
+    """The unit of a window and of its forecast: `sqrt(mean |x_t| mean |x_t - x_{t - period}|)`.
 
-    It looks at nothing that comes later.
+    It lies between the two units of the M competitions, sMAPE's level and MASE's change from season
+    to season, so that an error counts alike in calm and in restless series. It looks at nothing
+    that comes later.
 
     Args:
         window: `[..., window]`.
+        period: points of a season; 1 for none. A window that is not longer counts as without.
 
     Returns:
-        `[..., 1]`.
+        `[..., 1]`; 1 for a window of zeros. A change below a thousandth of the level counts as
+        that.
 
     Example:
-        >>> float(level_of(tf.constant([-1.0, 3.0]))[0])
-        2.0
+        >>> round(float(unit_of(tf.constant([1.0, 3.0, 5.0]))[0]), 4)
+        2.4495
     """
+    lag = period if window.shape[-1] > period else 1
     level = tf.reduce_mean(tf.abs(window), axis=-1, keepdims=True)
-    return tf.where(level > 0.0, level, tf.ones_like(level))
+    changes = tf.abs(window[..., lag:] - window[..., :-lag])
+    change = tf.reduce_sum(changes, axis=-1, keepdims=True) / max(1, window.shape[-1] - lag)
+    unit = tf.sqrt(level * tf.maximum(change, 1e-3 * level))
+    return tf.where(level > 0.0, unit, tf.ones_like(unit))
 
 
 def forecast_tasks(series: Series, *, window: int, horizon: int, stride: int = 1) -> ForecastTasks:
@@ -162,7 +171,7 @@ def forecast_tasks(series: Series, *, window: int, horizon: int, stride: int = 1
 
     A task is one series up to one time. Its support set is the latest windows of its past with what
     followed them; its query is the window before the cut, with the horizon after it. Each window
-    and what follows it are in units of the window's own level (`level_of`).
+    and what follows it are in units of the window's own (`unit_of`).
 
     Args:
         series: the series; only their pasts are used.
