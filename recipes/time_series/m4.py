@@ -100,7 +100,7 @@ def build_learner(method, network, options):
     # All tasks at once where every layer can carry a task axis, which an LSTM cannot.
     engine = "mapped" if method in OF_LSTM else "vectorized"
     if method == "reptile":
-        rule, steps = Adam(options.inner_rate / 10, beta_1=0.0), 2 * options.inner_steps
+        rule, steps = Adam(options.inner_rate / 50, beta_1=0.0), 2 * options.inner_steps
         return Reptile(network, update_rule=rule, inner_steps=steps, engine=engine, name=name)
     if method in ("meta-lstm", "lstm over lstm"):
         memory = "lstm" if method in OF_LSTM else None
@@ -131,7 +131,7 @@ def train_learner(method, network, train, options):
         learner.compile()
         return learner
     optimizer = (
-        keras.optimizers.SGD(1.0)
+        keras.optimizers.SGD(0.1)
         if method == "reptile"
         else cosine_adam(options.learning_rate, options.steps)
     )
