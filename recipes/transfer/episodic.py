@@ -48,6 +48,7 @@ def parse(arguments):
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     add("--inner-steps", type=int, default=3)
     add("--inner-rate", type=float, default=0.01)
+    add("--save-memory", action="store_true", help="one task at a time, inner steps computed again")
     parser.set_defaults(rotate="none", pretrain_steps=1000)
     options = cli.parse(parser, arguments)
     options.test_ways = [options.n_way]  # the width of MAML's head fixes the number of classes
@@ -77,6 +78,8 @@ def build_maml(backbone, kind, options):
         head_init="prototypes",
         update_rule=LayerStepRates(options.inner_rate),
         inner_steps=options.inner_steps,
+        tasks_at_once=1 if options.save_memory else None,
+        checkpoint_inner=options.save_memory,
         statistics="running",
         name=f"maml_{kind}",
     )
