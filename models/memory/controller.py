@@ -35,18 +35,18 @@ def controller_step(
     return gates[:, 2 * units :] * tf.tanh(carry), carry, gates
 
 
-def controller_bias(units: int, forget: float = 1.0) -> list[float]:
+def controller_bias(units: int, forget: float) -> list[float]:
     """Start of an LSTM's biases: zero, but for the forget gates.
 
     Args:
         units: of the LSTM.
-        forget: for the forget gates; open by default (Gers et al. 2000).
+        forget: for the forget gates, which 1 opens (Gers et al. 2000).
 
     Returns:
         `4 units` numbers, in the order of `controller_step`.
 
     Example:
-        >>> controller_bias(1)
+        >>> controller_bias(1, 1.0)
         [0.0, 1.0, 0.0, 0.0]
     """
-    return [0.0] * units + [1.0] * units + [0.0] * (2 * units)
+    return [0.0] * units + [forget] * units + [0.0] * (2 * units)

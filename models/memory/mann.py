@@ -87,6 +87,10 @@ class MANN(MemoryCell):
         TensorShape([2, 12])
     """
 
+    # A key must say what is seen now. From gates that keep the past it says when, and the memory is
+    # no help for thousands of steps of training.
+    forget_start = -3.0
+
     def __init__(
         self,
         units: int = 200,
@@ -110,10 +114,6 @@ class MANN(MemoryCell):
         self.usage_decay = usage_decay
         self.write = write
         self.strengths = strengths
-
-    # A key must say what is seen now. From gates that keep the past it says when, and the memory is
-    # no help for thousands of steps of training.
-    forget_start = -3.0
 
     @property
     def interface_sizes(self) -> list[int]:

@@ -32,3 +32,11 @@ def test_gradients_of_a_stream_agree_with_finite_differences(core):
         variable.assign(start)
         numeric = (moved[0] - moved[1]) / (2 * h)
         np.testing.assert_allclose(np.sum(gradient * direction), numeric, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(("core", "forget"), [(MANN, -3.0), (DNC, 1.0)])
+def test_forget_gates_start_where_the_cell_says(core, forget):
+    cell = core(2, n_slots=5, slot_width=3, n_heads=2)
+    cell.build((None, 6))
+    # Input, forget and output gates, and the candidate.
+    assert cell.bias.numpy().tolist() == [0.0] * 2 + [forget] * 2 + [0.0] * 4
