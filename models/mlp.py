@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
+from tfmeta.sizes import is_size
+
 NORMALIZATIONS = ("batch", "layer", None)
 
 
@@ -66,14 +68,14 @@ def _check(
     hidden: Sequence[int],
     normalization: str | None,
 ) -> None:
-    if len(input_shape) < 1 or not all(_is_positive(size) for size in input_shape):
+    if len(input_shape) < 1 or not all(is_size(size) for size in input_shape):
         raise ValueError(
             "`input_shape` must be one or more positive integers, without the batch axis. "
             f"Received: input_shape={input_shape}. For scalar inputs use (1,)."
         )
-    if not all(_is_positive(units) for units in hidden):
+    if not all(is_size(units) for units in hidden):
         raise ValueError(f"`hidden` must be positive integers. Received: hidden={hidden}.")
-    if outputs is not None and not _is_positive(outputs):
+    if outputs is not None and not is_size(outputs):
         raise ValueError(
             f"`outputs` must be a positive integer, or None. Received: outputs={outputs}."
         )
@@ -87,7 +89,3 @@ def _check(
             f"`normalization` must be one of {list(NORMALIZATIONS)}. "
             f"Received: normalization={normalization!r}."
         )
-
-
-def _is_positive(size: int) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and size > 0

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
+from tfmeta.sizes import is_size
+
 N_BLOCKS = 4
 SLOPE = 0.1
 POOLINGS = ("mean", "flatten")
@@ -98,7 +100,7 @@ def _check(
     input_shape: Sequence[int], outputs: int | None, filters: Sequence[int], pooling: str
 ) -> None:
     shape = tuple(input_shape)
-    if len(shape) != 3 or not all(_is_positive(size) for size in shape):
+    if len(shape) != 3 or not all(is_size(size) for size in shape):
         raise ValueError(
             "`input_shape` must be three positive integers (height, width, channels). "
             f"Received: input_shape={input_shape}. For grey pictures add a channel: (84, 84, 1)."
@@ -108,12 +110,12 @@ def _check(
             f"`input_shape` must be at least {2**N_BLOCKS} pixels high and wide for four 2x2 "
             f"poolings. Received: input_shape={shape}. Use larger pictures."
         )
-    if len(filters) != N_BLOCKS or not all(_is_positive(width) for width in filters):
+    if len(filters) != N_BLOCKS or not all(is_size(width) for width in filters):
         raise ValueError(
             f"`filters` must be {N_BLOCKS} positive integers, one a block. "
             f"Received: filters={filters}."
         )
-    if outputs is not None and not _is_positive(outputs):
+    if outputs is not None and not is_size(outputs):
         raise ValueError(
             f"`outputs` must be a positive integer, or None. Received: outputs={outputs}."
         )
@@ -121,7 +123,3 @@ def _check(
         raise ValueError(
             f"`pooling` must be one of {list(POOLINGS)}. Received: pooling={pooling!r}."
         )
-
-
-def _is_positive(size: int) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and size > 0

@@ -254,6 +254,7 @@ def main(arguments=None):
     tests |= dict(other_series(place, options) for place in options.also)
     options.run = cli.new_folder(options.run)
     train = tasks_of(series.hold_out(options.horizon), options)
+    drawn = series.select(range(min(3, len(series))))
     reports, minutes, forecasts = {title: {} for title in tests}, {}, {}
     for method, forecaster, minutes[method] in learned_forecasters(train, options):
         for number, (title, each) in enumerate(tests.items()):
@@ -265,15 +266,15 @@ def main(arguments=None):
             report.to_json(os.path.join(options.run, name))
             print(f"{title}: {method}: {report}", flush=True)
         forecasts[method] = tfmeta.forecasting.forecast(
-            forecaster, tasks_of(series, options), n_shot=options.n_shot
+            forecaster, tasks_of(drawn, options), n_shot=options.n_shot
         )
         if method == "maml":
             tfmeta.export_learner(forecaster, os.path.join(options.run, "saved_model"))
     forecasts["Naive2"] = [
-        naive2(past, options.horizon, period=options.period) for past in series.past
+        naive2(past, options.horizon, period=options.period) for past in drawn.past
     ]
-    for number in range(min(3, len(series))):
-        draw(forecasts, series, options, number)
+    for number in range(len(drawn)):
+        draw(forecasts, drawn, options, number)
     rows = [row for title in tests for row in rows_of(title, reports[title], minutes)]
     title = f"M4 {options.kind}, {options.steps} steps, seed {options.seed}"
     record = runs.table_record(COLUMNS, rows, title=title, command=options.command)
