@@ -12,6 +12,7 @@ def lstm_forecaster(
     horizon: int,
     *,
     units: int = 32,
+    points_per_step: int = 1,
     from_last: bool = False,
     return_state: bool = False,
     name: str = "lstm_forecaster",
@@ -24,7 +25,10 @@ def lstm_forecaster(
         window: points that it reads.
         horizon: points that it forecasts.
         units: of the LSTM.
-        from_last: whether the forecasts are deviations from the window's last value.
+        points_per_step: of the window, that the LSTM reads at once: a day of hours, say. Fewer
+            steps are faster, and easier to learn through.
+        from_last: whether what it reads and what it forecasts are deviations from the window's last
+            value.
         return_state: whether the layer `lstm` gives its states too, as `MetaLSTM(memory="lstm")`
             needs it; the outputs are the same.
         name: name of the model.
@@ -33,20 +37,28 @@ def lstm_forecaster(
         A functional model from `[batch, window]` to `[batch, horizon]`.
 
     Raises:
-        ValueError: for sizes that are not positive.
+        ValueError: for sizes that are not positive, or steps that do not fill the window.
 
     Example:
-        >>> lstm_forecaster(24, 6).output_shape
+        >>> lstm_forecaster(24, 6, points_per_step=4).output_shape
         (None, 6)
     """
-    check_sizes(window=window, horizon=horizon, units=units)
-    inputs = keras.Input((window,), name="window")
-    x = keras.layers.Reshape((window, 1), name="steps")(inputs)
+    check_sizes(window=window, horizon=horizon, units=units, points_per_step=points_per_step)
+    if window % points_per_step:
+        raise ValueError(
+            "`points_per_step` must divide the window. "
+            f"Received: points_per_step={points_per_step}, window={window}."
+        )
+    x = inputs = keras.Input((window,), name="window")
+    if from_last:
+        last = _last_of(inputs, window)
+        x = keras.layers.Subtract(name="deviations")([inputs, last])
+    x = keras.layers.Reshape((-1, points_per_step), name="steps")(x)
     lstm = keras.layers.LSTM(units, use_cudnn=False, return_state=return_state, name="lstm")
     x = lstm(x)[0] if return_state else lstm(x)
     outputs = keras.layers.Dense(horizon, name="head")(x)
     if from_last:
-        outputs = keras.layers.Add(name="forecast")([_last_of(inputs, window), outputs])
+        outputs = keras.layers.Add(name="forecast")([last, outputs])
     return keras.Model(inputs, outputs, name=name)
 
 

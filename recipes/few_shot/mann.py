@@ -10,10 +10,9 @@ label of a picture is told one step after it. Prints the accuracy on the 1st ...
 never-seen classes, beside the nearest earlier picture in pixels, and writes the learning curve,
 heat-maps of the memory, `learner.keras` and `saved_model` into the run's folder.
 
-The paper reads raw pixels. `--backbone conv4` learns features with the memory; with
-`--pretrain-steps` it learns them before, by an ordinary classification of the training classes, and
-keeps them: a memory that is addressed by likeness is of no use before alike pictures have alike
-features.
+The memory reads raw pixels, as in the paper. `--backbone conv4` learns features with the memory;
+with `--pretrain-steps` it learns them before, by an ordinary classification of the training
+classes, and keeps them.
 """
 
 import os

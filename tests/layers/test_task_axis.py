@@ -30,6 +30,13 @@ def residual(dtype="float64"):
     return keras.Model(inputs, keras.ops.tanh(L.Dense(3)(x)))
 
 
+def states():
+    inputs = keras.Input(SERIES)
+    sequences, *states = L.LSTM(3, return_sequences=True, return_state=True)(inputs)
+    x = L.Concatenate()([L.Flatten()(sequences), *states])
+    return keras.Model(inputs, L.Dense(2, "tanh")(x))
+
+
 KINDS = {
     "dense": lambda: sequential((4,), L.Dense(5, "tanh"), L.Dense(2, "softmax")),
     "dense of rank 3": lambda: sequential((3, 4), L.Dense(5, "tanh", use_bias=False), L.Dense(2)),
@@ -98,6 +105,7 @@ KINDS = {
     "simple rnn": lambda: sequential(SERIES, L.SimpleRNN(3), L.Dense(2)),
     "lstm": lambda: sequential(SERIES, L.LSTM(3, return_sequences=True), L.LSTM(2)),
     "lstm, unrolled": lambda: sequential(SERIES, L.LSTM(3, unroll=True, go_backwards=True)),
+    "lstm, states": states,
     "gru": lambda: sequential(SERIES, L.GRU(3, go_backwards=True, return_sequences=True)),
     "gru, reset before": lambda: sequential(SERIES, L.GRU(3, reset_after=False, use_bias=False)),
     "nested, shared, residual": residual,

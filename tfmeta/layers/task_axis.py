@@ -109,9 +109,8 @@ def layers_without_rule(
         Names with the class, `"attention (MultiHeadAttention)"`.
 
     Example:
-        >>> lstm = keras.layers.LSTM(2, return_state=True, name="memory")
-        >>> inputs = keras.Input((3, 1))
-        >>> layers_without_rule(keras.Model(inputs, lstm(inputs)[0]))
+        >>> lstm = keras.layers.LSTM(2, dropout=0.5, name="memory")
+        >>> layers_without_rule(keras.Sequential([keras.Input((3, 1)), lstm]))
         ['memory (LSTM)']
     """
     adapted = None if variables is None else {id(variable) for variable in variables}

@@ -20,31 +20,33 @@ States = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, States], States]
 
 
-def _recurrent(layer: keras.layers.RNN, x: tf.Tensor, task: TaskPass) -> tf.Tensor:
+def _recurrent(layer: keras.layers.RNN, x: tf.Tensor, task: TaskPass) -> Any:
     cell = layer.cell
     kernel = task.value(cell.kernel, cell.compute_dtype)
     input_bias, step = _STEPS[type(cell)](cell, task)
     z = task.split(task.linear(x, kernel, input_bias))
     z = tf.transpose(z, [2, 0, 1, 3])
     z = z[::-1] if layer.go_backwards else z
-    outputs = _outputs(layer, step, z)
-    if not layer.return_sequences:
-        return tf.cast(task.merge(outputs[-1]), layer.compute_dtype)
-    return tf.cast(task.merge(tf.transpose(outputs, [1, 2, 0, 3])), layer.compute_dtype)
+    path = _states(layer, step, z)
+    last = [states[-1] for states in path]
+    output = tf.transpose(path[0], [1, 2, 0, 3]) if layer.return_sequences else last[0]
+    tensors = [output, *last] if layer.return_state else [output]
+    merged = [tf.cast(task.merge(tensor), layer.compute_dtype) for tensor in tensors]
+    return merged if layer.return_state else merged[0]
 
 
-def _outputs(layer: keras.layers.RNN, step: Step, z: tf.Tensor) -> tf.Tensor:
-    """The outputs of all time steps, `[time, tasks, n, units]`."""
+def _states(layer: keras.layers.RNN, step: Step, z: tf.Tensor) -> States:
+    """The states after all time steps, `[time, tasks, n, units]` each."""
     _, n_tasks, n, _ = sizes(z)
     zeros = tf.zeros([n_tasks, n, layer.cell.units], z.dtype)
     states: States = (zeros,) * len(layer.state_size)
     if not layer.unroll:
-        return tf.scan(lambda states, z: step(z, states), z, initializer=states)[0]
-    outputs = []
+        return tf.scan(lambda states, z: step(z, states), z, initializer=states)
+    path = []
     for z_now in tf.unstack(z):
         states = step(z_now, states)
-        outputs.append(states[0])
-    return tf.stack(outputs)
+        path.append(states)
+    return tuple(tf.stack(states) for states in zip(*path, strict=True))
 
 
 def _simple_step(cell: keras.layers.SimpleRNNCell, task: TaskPass) -> tuple[tf.Tensor | None, Step]:
@@ -98,7 +100,7 @@ def _gru_step(cell: keras.layers.GRUCell, task: TaskPass) -> tuple[tf.Tensor | N
 
 def _is_plain(layer: Any) -> bool:
     has_dropout = layer.cell.dropout > 0.0 or layer.cell.recurrent_dropout > 0.0
-    return not (layer.return_state or layer.stateful or has_dropout)
+    return not (layer.stateful or has_dropout)
 
 
 _STEPS: dict[type, Callable[[Any, TaskPass], tuple[tf.Tensor | None, Step]]] = {

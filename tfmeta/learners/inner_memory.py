@@ -53,15 +53,16 @@ class InnerMemory:
         """What each weight's unit remembers, in the mean over the examples.
 
         Args:
-            h: hidden states after the last step, `[n, units]`.
-            c: cell states after the last step, `[n, units]`.
+            h: hidden states after the last step, `[..., n, units]`.
+            c: cell states after the last step, `[..., n, units]`.
 
         Returns:
-            `[coordinates, 2]`; zeros for weights that belong to no unit.
+            `[..., coordinates, 2]`; zeros for weights that belong to no unit.
         """
-        of_units = tf.stack([tf.reduce_mean(h, axis=0), tf.reduce_mean(c, axis=0)], axis=1)
-        of_none = tf.zeros([1, 2], of_units.dtype)
-        return tf.gather(tf.concat([of_units, of_none], axis=0), self._unit_of_coordinate)
+        of_units = tf.stack([tf.reduce_mean(x, axis=-2) for x in (h, c)], axis=-1)
+        of_none = tf.zeros_like(of_units[..., :1, :])
+        of_all = tf.concat([of_units, of_none], axis=-2)
+        return tf.gather(of_all, self._unit_of_coordinate, axis=-2)
 
 
 def _lstm_of(network: keras.Model, name: str) -> keras.layers.LSTM:

@@ -124,7 +124,8 @@ class MetaLSTM(GradientLearner):
         (outputs, h, c), _ = current_engine().network_pass(
             self._inner_memory.network, x, values, source="batch", training=True
         )
-        loss = episode_loss(y, tf.cast(outputs, self.variable_dtype))
+        outputs = tf.cast(outputs, self.variable_dtype)
+        loss = current_engine().of_each(lambda task: episode_loss(*task), (y, outputs))
         return loss, self._inner_memory.of_coordinates(h, c)
 
     def _query_source(self, *, training: bool) -> str:
