@@ -239,7 +239,8 @@ def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) 
         source: `Examples` or a task family.
         part: `"train"`, `"validation"` or `"test"`.
         options: parsed options.
-        **sizes: arguments of `tfmeta.data.episode_dataset`; by default `options.n_shot` shots.
+        **sizes: arguments of `tfmeta.data.episode_dataset`; by default `options.n_shot` shots and
+            `options.n_tasks` tasks.
 
     Returns:
         A dataset of episode batches; infinite for `"train"`.
@@ -249,8 +250,8 @@ def episodes(source: Any, part: str, options: argparse.Namespace, **sizes: Any) 
     """
     seed = options.seed * _SEED_STRIDE + _PART_SEEDS[part]
     limit = {} if part == "train" else {"n_episodes": options.n_validation}
-    sizes = {"n_shot": options.n_shot, **limit, **sizes}
-    return data.episode_dataset(source, n_tasks=options.n_tasks, seed=seed, **sizes)
+    sizes = {"n_shot": options.n_shot, "n_tasks": options.n_tasks, **limit, **sizes}
+    return data.episode_dataset(source, seed=seed, **sizes)
 
 
 def frozen_episodes(

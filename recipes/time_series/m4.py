@@ -3,12 +3,13 @@
     python recipes/time_series/m4.py --kind weekly --data data/timeseries/m4_hourly_weekly.npz
     python recipes/time_series/m4.py --kind hourly --data data/timeseries/m4_hourly_weekly.npz
 
-The support set of a task is the latest windows of a series' own past, the query its horizon. A
-network of N-BEATS-like blocks first learns all series; from its weights, MAML and Reptile learn to
-adapt to a series, Meta-LSTM learns how to update the blocks' forecasts, and the control goes on for
-as many steps without adaptation. Another control is trained on each series alone. The same again
-with an LSTM: an outer LSTM, which reads the hidden and the cell state, the gradient and the loss of
-the inner one, updates its weights on the past of the series.
+The support set of a task is the latest windows of a series' own past, a season or a horizon apart,
+and closer in a short past; the query is its horizon. A network of N-BEATS-like blocks first learns
+all series; from its weights, MAML learns to adapt to a series, Reptile and Meta-LSTM to adapt the
+layers that forecast, and the control goes on for as many steps without adaptation. Another control
+is trained on each series alone. The same again with an LSTM: an outer LSTM, which reads the hidden
+and the cell state, the gradient and the loss of the inner one, updates its weights on the past of
+the series.
 
 All learn from the pasts without their last horizon, on which the epoch is chosen, and are tested on
 the official hold-out: OWA, where Naive2 is 1, and its paired difference from the same network
@@ -26,21 +27,28 @@ import tfmeta
 from tfmeta import cli, plots, runs
 from tfmeta.data import forecast_tasks, series_from_npz
 from tfmeta.functional import naive2
-from tfmeta.inner_loop import Adam, ClippedGradients, LayerStepRates, MetaLSTMRule
+from tfmeta.inner_loop import (
+    Adam,
+    ClippedGradients,
+    GradientDescent,
+    LayerStepRates,
+    MetaLSTMRule,
+)
 from tfmeta.intervals import mean_interval
 from tfmeta.learners import MAML, MetaLSTM, Reptile
 from tfmeta.models import lstm_forecaster, nbeats_forecaster
 from tfmeta.optimizers import cosine_adam
 
-# The period and the official horizon, and the windows of a support set.
-KINDS = {
-    "hourly": {"period": 24, "horizon": 48, "window": 168, "n_shot": 8, "stride": 24},
-    "weekly": {"period": 1, "horizon": 13, "window": 26, "n_shot": 6, "stride": 2},
-}
+# The period and the official horizon, the windows of a support set, and what an LSTM reads at once.
+HOURLY = {"period": 24, "horizon": 48, "window": 168, "n_shot": 8, "stride": 24}
+WEEKLY = {"period": 1, "horizon": 13, "window": 26, "n_shot": 6, "stride": 13}
+KINDS = {"hourly": HOURLY | {"points_per_step": 24}, "weekly": WEEKLY | {"points_per_step": 2}}
 # Of each network, the control comes first.
 OF_BLOCKS = ("no adaptation", "maml", "reptile", "meta-lstm", "from scratch")
 OF_LSTM = ("lstm no adaptation", "lstm over lstm")
 METHODS = OF_BLOCKS + OF_LSTM
+# The layers of the blocks that forecast.
+HEADS = "_forecast/"
 COLUMNS = (
     "series",
     "forecaster",
@@ -59,20 +67,24 @@ def parse(arguments):
         recipe="time_series/m4.py",
         n_query=4,
         n_tasks=32,
-        steps=1000,
+        steps=300,
         epochs=5,
-        learning_rate=1e-3,
+        learning_rate=3e-4,
         run="runs/m4",
     )
     add = parser.add_argument
     add("--data", default="data/timeseries/m4_hourly_weekly.npz")
     add("--kind", default="weekly", choices=tuple(KINDS))
-    for name in ("period", "horizon", "window", "stride"):
-        add(f"--{name}", type=int)
+    for name in ("period", "horizon", "window", "stride", "points_per_step"):
+        add(f"--{name.replace('_', '-')}", type=int)
+    add("--first-steps", type=int, default=4000, help="on all series, before any adaptation")
+    add("--first-rate", type=float, default=1e-3, help="learning rate of these")
     add("--units", type=int, default=128)
     add("--lstm-units", type=int, default=32, help="of the LSTM that forecasts")
     add("--inner-steps", type=int, default=5)
-    add("--inner-rate", type=float, default=0.005)
+    add("--inner-rate", type=float, default=0.01)
+    add("--head-rate", type=float, default=0.02, help="where the last layers adapt alone")
+    add("--rule-tasks", type=int, default=8, help="of a step, where an LSTM updates every weight")
     add("--scratch-steps", type=int, default=100, help="of Adam, on each series alone")
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     add("--also", nargs="*", default=[], metavar="FILE:KIND", help="other series to test on")
@@ -83,45 +95,46 @@ def parse(arguments):
 def build_network(method, options):
     """The network of a forecaster."""
     if method in OF_LSTM:
-        sizes = {"units": options.lstm_units, "from_last": True, "return_state": True}
-        return lstm_forecaster(options.window, options.horizon, **sizes)
+        return lstm_forecaster(
+            options.window,
+            options.horizon,
+            units=options.lstm_units,
+            points_per_step=options.points_per_step,
+            from_last=True,
+            return_state=True,
+        )
     return nbeats_forecaster(options.window, options.horizon, units=options.units)
 
 
 def tasks_of(series, options):
     """The family of tasks of some series."""
     sizes = {name: getattr(options, name) for name in ("window", "horizon", "stride")}
-    return forecast_tasks(series, **sizes)
+    return forecast_tasks(series, min_stride=1, **sizes)
 
 
 def build_learner(method, network, options):
     """A learner that adapts to a series."""
     name = method.replace(" ", "_").replace("-", "_")
-    # All tasks at once where every layer can carry a task axis, which an LSTM cannot.
-    engine = "mapped" if method in OF_LSTM else "vectorized"
-    if method == "reptile":
-        rule, steps = Adam(options.inner_rate / 50, beta_1=0.0), 2 * options.inner_steps
-        return Reptile(network, update_rule=rule, inner_steps=steps, engine=engine, name=name)
-    if method in ("meta-lstm", "lstm over lstm"):
-        memory = "lstm" if method in OF_LSTM else None
-        rule = MetaLSTMRule(options.inner_rate, forget=0.9999, n_context=2 if memory else 0)
-        return MetaLSTM(
-            network,
-            update_rule=ClippedGradients(rule, max_norm=1.0),
-            memory=memory,
-            # Of the blocks, the layers that forecast: the rule keeps many numbers for each weight.
-            adapt="all" if memory else "_forecast/",
-            inner_steps=options.inner_steps,
-            engine=engine,
-            name=name,
-        )
+    common = {"engine": "vectorized", "name": name, "inner_steps": options.inner_steps}
     if method == "from scratch":
-        rule, steps = Adam(1e-3), options.scratch_steps
-    else:
-        # A series whose level jumps has errors, and gradients, beyond all others.
-        rule = ClippedGradients(LayerStepRates(options.inner_rate), max_norm=1.0)
-        steps = options.inner_steps
-    return MAML(network, update_rule=rule, inner_steps=steps, engine=engine, name=name)
+        return MAML(
+            network, update_rule=Adam(1e-3), **common | {"inner_steps": options.scratch_steps}
+        )
+    if method == "maml":
+        return MAML(network, update_rule=clipped(LayerStepRates(options.inner_rate)), **common)
+    if method == "reptile":
+        rule = clipped(GradientDescent(options.head_rate))
+        return Reptile(network, update_rule=rule, adapt=HEADS, **common)
+    if method == "meta-lstm":
+        rule = clipped(MetaLSTMRule(options.head_rate, forget=0.9999))
+        return MetaLSTM(network, update_rule=rule, adapt=HEADS, **common)
+    rule = clipped(MetaLSTMRule(options.inner_rate, forget=0.9999, n_context=2))
+    return MetaLSTM(network, update_rule=rule, memory="lstm", **common)
+
+
+def clipped(rule):
+    """A rule that a series whose level jumps, with errors beyond all others, cannot carry away."""
+    return ClippedGradients(rule, max_norm=1.0)
 
 
 def train_learner(method, network, train, options):
@@ -130,21 +143,20 @@ def train_learner(method, network, train, options):
     if method == "from scratch":
         learner.compile()
         return learner
-    optimizer = (
-        keras.optimizers.SGD(0.1)
-        if method == "reptile"
-        else cosine_adam(options.learning_rate, options.steps)
-    )
+    optimizer = cosine_adam(options.learning_rate, options.steps)
+    if method == "reptile":
+        optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(1.0, options.steps))
     learner.compile(optimizer, loss="mae")
-    batches = cli.episodes(train, "train", options, n_query=options.n_query)
+    n_tasks = options.rule_tasks if isinstance(learner, MetaLSTM) else options.n_tasks
+    batches = cli.episodes(train, "train", options, n_query=options.n_query, n_tasks=n_tasks)
     best = BestForecasts(learner, train, options.n_shot)
-    learner.fit(batches, **epochs_of(options), callbacks=[best], verbose=0)
+    learner.fit(batches, **epochs_of(options.steps, options), callbacks=[best], verbose=0)
     return learner
 
 
-def train_without_adaptation(network, train, options):
+def train_without_adaptation(network, train, options, *, steps, rate):
     """A network, trained on the same windows of all series."""
-    network.compile(cosine_adam(options.learning_rate, options.steps), loss="mae")
+    network.compile(cosine_adam(rate, steps), loss="mae")
 
     def windows(inputs, query_y):
         x = tf.concat([inputs["support_x"], inputs["query_x"]], axis=1)
@@ -154,7 +166,7 @@ def train_without_adaptation(network, train, options):
     batches = cli.episodes(train, "train", options, n_query=options.n_query).map(windows)
     forecaster = without_adaptation(network)
     best = BestForecasts(forecaster, train, options.n_shot)
-    network.fit(batches, **epochs_of(options), callbacks=[best], verbose=0)
+    network.fit(batches, **epochs_of(steps, options), callbacks=[best], verbose=0)
     return forecaster
 
 
@@ -163,19 +175,22 @@ def without_adaptation(network):
     return lambda inputs: network(inputs["query_x"][:, 0])[:, tf.newaxis]
 
 
-def epochs_of(options):
+def epochs_of(steps, options):
     """Epochs and their steps, as `fit` takes them."""
-    epochs = min(options.epochs, options.steps)
-    return {"epochs": epochs, "steps_per_epoch": options.steps // epochs}
+    epochs = min(options.epochs, steps)
+    return {"epochs": epochs, "steps_per_epoch": steps // epochs}
 
 
 class BestForecasts(keras.callbacks.Callback):
-    """Prints the validation OWA of every epoch, and goes back to the best one's weights."""
+    """Prints the validation OWA of the start and of every epoch, and goes back to the best one."""
 
     def __init__(self, forecaster, validation, n_shot):
         super().__init__()
         self.forecaster, self.validation, self.n_shot = forecaster, validation, n_shot
         self.best = None
+
+    def on_train_begin(self, logs=None):
+        self.on_epoch_end(-1)
 
     def on_epoch_end(self, epoch, logs=None):
         report = tfmeta.evaluate_forecasts(
@@ -235,12 +250,14 @@ def learned_forecasters(train, options):
         network = build_network(method, options)
         if method != "from scratch":
             if network.name not in firsts:
-                firsts[network.name] = build_network(method, options)
-                train_without_adaptation(firsts[network.name], train, options)
+                first = firsts[network.name] = build_network(method, options)
+                sizes = {"steps": options.first_steps, "rate": options.first_rate}
+                train_without_adaptation(first, train, options, **sizes)
             network.set_weights(firsts[network.name].get_weights())
         start = time.perf_counter()
         if method.endswith("no adaptation"):
-            forecaster = train_without_adaptation(network, train, options)
+            sizes = {"steps": options.steps, "rate": options.learning_rate}
+            forecaster = train_without_adaptation(network, train, options, **sizes)
         else:
             forecaster = train_learner(method, network, train, options)
         yield method, forecaster, (time.perf_counter() - start) / 60
@@ -276,7 +293,9 @@ def main(arguments=None):
     for number in range(len(drawn)):
         draw(forecasts, drawn, options, number)
     rows = [row for title in tests for row in rows_of(title, reports[title], minutes)]
-    title = f"M4 {options.kind}, {options.steps} steps, seed {options.seed}"
+    title = (
+        f"M4 {options.kind}, {options.steps} steps after the first network's, seed {options.seed}"
+    )
     record = runs.table_record(COLUMNS, rows, title=title, command=options.command)
     runs.write_table(record, os.path.join(options.run, "results.json"), options.record)
     return record

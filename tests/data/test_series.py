@@ -66,6 +66,25 @@ def test_the_last_episodes_end_with_the_pasts(series):
     )
 
 
+def test_a_short_past_has_its_windows_closer(series):
+    tasks = forecast_tasks(series, window=4, horizon=3, stride=10, min_stride=2)
+    support = read(*(tasks.last(n_shot=3)[0][k] for k in ("support_x", "support_y")))
+    ends = np.round(support[:, :, -1])
+    # The last ends with the past; three windows of seven points fit into 20 six apart.
+    np.testing.assert_array_equal(ends[0], 1019 - np.array([12, 6, 0]))
+    np.testing.assert_array_equal(ends[1], 1129 - np.array([20, 10, 0]))
+    assert tasks.past_needed(3) == 4 + 3 + 2 * 2 + 3
+    for inputs, query_y in episode_dataset(tasks, n_shot=3, n_query=1, n_tasks=5, n_episodes=40):
+        support = read(inputs["support_x"].numpy(), inputs["support_y"].numpy())
+        first = np.round(read(inputs["query_x"].numpy(), query_y.numpy())[:, 0, 4])
+        gaps = np.diff(np.round(support[:, :, 0]))
+        room = (first % 100 - 7) // 2
+        np.testing.assert_array_equal(gaps, np.minimum(10, room)[:, None].repeat(2, 1))
+        assert gaps.min() >= 2
+    with pytest.raises(ValueError, match=r"above `stride`\. Received: min_stride=3, stride=2"):
+        forecast_tasks(series, window=4, horizon=3, stride=2, min_stride=3)
+
+
 def test_units():
     windows = tf.constant([[1.0, -5.0, 2.0, -6.0], [0.0] * 4, [2.0] * 4])
     flat = [[1.0], [2.0 * np.sqrt(1e-3)]]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 TINY = (
-    "--kind weekly --horizon 2 --window 4 --n-shot 2 --stride 1 --units 4 --steps 2 --epochs 1 "
-    "--n-tasks 2 --n-query 1 --inner-steps 1 --scratch-steps 2 --lstm-units 3"
+    "--kind weekly --horizon 2 --window 4 --n-shot 2 --stride 2 --points-per-step 2 --units 4 "
+    "--lstm-units 3 --first-steps 2 --steps 2 --epochs 1 --n-tasks 2 --rule-tasks 2 --n-query 1 "
+    "--inner-steps 1 --scratch-steps 2"
 )
 
 

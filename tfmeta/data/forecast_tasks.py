@@ -21,12 +21,14 @@ class ForecastTasks:
         window: points that a forecast looks back at.
         horizon: points of a forecast.
         stride: points between the windows of a support set.
+        min_stride: the fewest, where a past is too short for `stride`.
     """
 
     series: Series
     window: int
     horizon: int
     stride: int
+    min_stride: int
 
     def past_needed(self, n_shot: int, n_query: int = 1) -> int:
         """Points that a past must have for one episode.
@@ -38,7 +40,7 @@ class ForecastTasks:
         Returns:
             A number of points.
         """
-        return self._before_cut(n_shot) + n_query - 1 + self.horizon
+        return self._least_cut(n_shot) + n_query - 1 + self.horizon
 
     def sample(
         self, seed: int, episodes: tf.Tensor, n_shot: int, n_query: int
@@ -65,8 +67,8 @@ class ForecastTasks:
         bits = random_bits(seed, episodes, 2)
         row = random_integers(bits[:, 0], len(self.series))
         n_cuts = tf.gather(self._lengths, row) - needed + 1
-        cut = self._before_cut(n_shot) + random_integers(bits[:, 1], n_cuts)
-        support = cut[:, None] - self._support_offsets(n_shot)
+        cut = self._least_cut(n_shot) + random_integers(bits[:, 1], n_cuts)
+        support = self._support(cut, n_shot)
         query = cut[:, None] + tf.range(n_query, dtype=tf.int64)
         start = tf.gather(self._starts, row)[:, None]
         return (*self._windows(start + support), *self._windows(start + query))
@@ -84,10 +86,11 @@ class ForecastTasks:
         Raises:
             ValueError: for a past that is too short for an episode.
         """
-        self._check_lengths(self._before_cut(n_shot))
-        cut = (self._starts + self._lengths)[:, None]
-        support_x, support_y = self._windows(cut - self._support_offsets(n_shot))
-        window = tf.gather(self._values, cut[..., None] + np.arange(-self.window, 0))
+        self._check_lengths(self._least_cut(n_shot))
+        starts, cut = self._starts[:, None], self._lengths
+        support_x, support_y = self._windows(starts + self._support(cut, n_shot))
+        places = (starts + cut[:, None])[..., None] + np.arange(-self.window, 0)
+        window = tf.gather(self._values, places)
         unit = unit_of(window, self.series.period)
         inputs = {
             "support_x": support_x.numpy(),
@@ -96,12 +99,16 @@ class ForecastTasks:
         }
         return inputs, unit[:, 0, 0].numpy()
 
-    def _before_cut(self, n_shot: int) -> int:
-        return self.window + self.horizon + (n_shot - 1) * self.stride
+    def _least_cut(self, n_shot: int) -> int:
+        """The first time that has a support set before it."""
+        return self.window + self.horizon + (n_shot - 1) * self.min_stride
 
-    def _support_offsets(self, n_shot: int) -> np.ndarray:
-        """How far before the cut the support's forecasts begin, the oldest first."""
-        return self.horizon + self.stride * np.arange(n_shot, dtype=np.int64)[::-1]
+    def _support(self, cut: tf.Tensor, n_shot: int) -> tf.Tensor:
+        """Where the forecasts of the support begin, the oldest first, `[tasks, n_shot]`."""
+        room = (cut - self.window - self.horizon) // max(1, n_shot - 1)
+        stride = tf.minimum(tf.cast(self.stride, room.dtype), room)
+        back = np.arange(n_shot, dtype=np.int64)[::-1]
+        return cut[:, None] - self.horizon - stride[:, None] * back
 
     def _windows(self, cuts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What comes before and after places of the joined values, in units of what is before."""
@@ -118,8 +125,8 @@ class ForecastTasks:
                 f"Every past must have at least {needed} points for window={self.window}, "
                 f"horizon={self.horizon} and the windows asked for. Received: "
                 f"{int((lengths < needed).sum())} shorter series, such as "
-                f"{self.series.ids[int(lengths.argmin())]!r} with {lengths.min()}. Lower `window` "
-                "or the shots, or leave them out with `series.longer_than(...)`."
+                f"{self.series.ids[int(lengths.argmin())]!r} with {lengths.min()}. Lower `window`, "
+                "`min_stride` or the shots, or leave them out with `series.longer_than(...)`."
             )
 
     @cached_property
@@ -166,7 +173,9 @@ def unit_of(window: tf.Tensor, period: int = 1) -> tf.Tensor:
     return tf.where(level > 0.0, unit, tf.ones_like(unit))
 
 
-def forecast_tasks(series: Series, *, window: int, horizon: int, stride: int = 1) -> ForecastTasks:
+def forecast_tasks(
+    series: Series, *, window: int, horizon: int, stride: int = 1, min_stride: int | None = None
+) -> ForecastTasks:
     """Family of forecasting tasks for `episode_dataset`.
 
     A task is one series up to one time. Its support set is the latest windows of its past with what
@@ -178,12 +187,14 @@ def forecast_tasks(series: Series, *, window: int, horizon: int, stride: int = 1
         window: points that a forecast looks back at.
         horizon: points of a forecast.
         stride: points between the windows of a support set.
+        min_stride: the fewest points between them: a past that is too short for `stride` has them
+            closer, as far apart as they fit. None for `stride`.
 
     Returns:
         A task family; its `sample` gives float32 `[tasks, windows, points]`.
 
     Raises:
-        ValueError: for sizes below one.
+        ValueError: for sizes below one, or a `min_stride` above `stride`.
 
     Example:
         >>> tasks = forecast_tasks(Series([np.arange(1.0, 60.0)]), window=8, horizon=3)
@@ -191,7 +202,14 @@ def forecast_tasks(series: Series, *, window: int, horizon: int, stride: int = 1
         >>> inputs["support_x"].shape, query_y.shape
         (TensorShape([1, 5, 8]), TensorShape([1, 1, 3]))
     """
-    for name, value in (("window", window), ("horizon", horizon), ("stride", stride)):
+    min_stride = stride if min_stride is None else min_stride
+    sizes = {"window": window, "horizon": horizon, "stride": stride, "min_stride": min_stride}
+    for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
-    return ForecastTasks(series, window, horizon, stride)
+    if min_stride > stride:
+        raise ValueError(
+            "`min_stride` must not be above `stride`. "
+            f"Received: min_stride={min_stride}, stride={stride}."
+        )
+    return ForecastTasks(series, **sizes)
