@@ -84,7 +84,7 @@ def parse(arguments):
     add("--inner-steps", type=int, default=5)
     add("--inner-rate", type=float, default=0.01)
     add("--head-rate", type=float, default=0.02, help="where the last layers adapt alone")
-    add("--rule-tasks", type=int, default=8, help="of a step, where an LSTM updates every weight")
+    add("--rule-tasks", type=int, default=16, help="of a step, where an LSTM updates every weight")
     add("--scratch-steps", type=int, default=100, help="of Adam, on each series alone")
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     add("--also", nargs="*", default=[], metavar="FILE:KIND", help="other series to test on")
@@ -145,7 +145,7 @@ def train_learner(method, network, train, options):
         return learner
     optimizer = cosine_adam(options.learning_rate, options.steps)
     if method == "reptile":
-        optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(1.0, options.steps))
+        optimizer = keras.optimizers.SGD(0.1)
     learner.compile(optimizer, loss="mae")
     n_tasks = options.rule_tasks if isinstance(learner, MetaLSTM) else options.n_tasks
     batches = cli.episodes(train, "train", options, n_query=options.n_query, n_tasks=n_tasks)

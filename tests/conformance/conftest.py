@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfmeta.data import Examples
-from tfmeta.inner_loop import LayerStepRates, MetaSGD
+from tfmeta.inner_loop import LayerStepRates, LSTMOptimizerRule, MetaSGD
 from tfmeta.learners import (
     FEAT,
     MAML,
@@ -38,6 +38,13 @@ def maml(learner=MAML, **options):
     return learner(backbone(keras.layers.Dense(N_WAY)), **options)
 
 
+def recurrent():
+    inputs = keras.Input((4,))
+    x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.Reshape((2, 2))(inputs))
+    x, *_ = keras.layers.LSTM(4, use_cudnn=False, return_state=True, name="lstm")(x)
+    return keras.Model(inputs, keras.layers.Dense(2)(x))
+
+
 def centered(learner):
     draws = np.random.default_rng(0)
     learner.set_center(Examples(draws.standard_normal((8, 4)).astype("float32"), [0, 1] * 4))
@@ -64,6 +71,10 @@ LEARNERS = {
     "maml_reptile": lambda: maml(Reptile),
     "maml_meta_lstm_support": lambda: maml(MetaLSTM),
     "maml_meta_lstm_running": lambda: maml(MetaLSTM, order=2, statistics="running"),
+    "maml_lstm_over_lstm_regression": lambda: MetaLSTM(
+        recurrent(), memory="lstm", inner_steps=2, update_rule=0.1, evaluation_steps=3
+    ),
+    "maml_learned_optimizer_support": lambda: maml(update_rule=LSTMOptimizerRule(4)),
     "maml_implicit_running": lambda: maml(ImplicitMAML, statistics="running", adapt="head"),
     "prototypes_support": lambda: PrototypicalNetwork(
         backbone(), statistics="support", distance="cosine"

@@ -132,6 +132,10 @@ def test_files(tmp_path):
 def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match=r"series 'b' with 1 missing.*at point 1"):
         Series([np.ones(3), np.array([1.0, np.nan])], ids=["a", "b"])
+    with pytest.raises(
+        ValueError, match=r"numbers\. Received: series 'a': could not convert.*'high'"
+    ):
+        Series([["high", "low"]], ids=["a"])
     with pytest.raises(ValueError, match=r"once.*\['a'\]"):
         Series([np.ones(3), np.ones(2)], ids=["a", "a"])
     with pytest.raises(ValueError, match="0 series"):

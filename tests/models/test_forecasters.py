@@ -67,5 +67,7 @@ def test_inner_loops_have_exact_second_derivatives(kind):
 def test_bad_input():
     with pytest.raises(ValueError, match=r"positive integer\. Received: horizon=0"):
         lstm_forecaster(4, 0)
-    with pytest.raises(ValueError, match=r"divide the window\. Received: points_per_step=3, window=4"):
+    with pytest.raises(
+        ValueError, match=r"divide the window\. Received: points_per_step=3, window=4"
+    ):
         lstm_forecaster(4, 1, points_per_step=3)

@@ -245,7 +245,10 @@ def _check_counts(
 
 
 def _as_values(values: np.ndarray, name: str) -> np.ndarray:
-    values = np.asarray(values, np.float64)
+    try:
+        values = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Values must be numbers. Received: series {name!r}: {error}.") from error
     if values.ndim != 1 or not len(values):
         raise ValueError(
             f"A series must be an array [time] with a point. Received: {name!r} of shape "
