@@ -1,5 +1,6 @@
 """One setting of TensorFlow and matplotlib for all tests."""
 
+import importlib
 import os
 
 # All of this must be in place before TensorFlow starts, so it is not in a fixture.
@@ -28,3 +29,11 @@ def two_replicas():
 def same_weights_every_time():
     """Seeds what a test does not seed, so that no test depends on those before it."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """Conv4 has one block, which is quick to trace, where its depth is not what is tested."""
+    module = importlib.import_module("tfmeta.models.conv4")
+    monkeypatch.setattr(module, "N_BLOCKS", 1)
+    monkeypatch.setitem(module.conv4.__kwdefaults__, "n_poolings", 1)

@@ -101,7 +101,7 @@ print("served", names.numpy()[0].decode())
 
 @pytest.mark.parametrize("make", [maml, prototypical])
 @pytest.mark.parametrize("statistics", ["support", "transductive"])
-def test_every_kind_of_statistics_is_exported_and_named(make, statistics, tmp_path):
+def test_every_kind_of_statistics_is_exported_and_named(make, statistics, tmp_path, shallow):
     path = tfmeta.export_learner(make(statistics), tmp_path / "served")
     described = json.loads((tmp_path / "served" / "assets" / "tfmeta.json").read_text())
     assert described["statistics"] == statistics
@@ -119,7 +119,7 @@ def test_every_kind_of_statistics_is_exported_and_named(make, statistics, tmp_pa
     assert independent == (statistics == "support")
 
 
-def test_a_label_outside_the_width_is_refused(tmp_path):
+def test_a_label_outside_the_width_is_refused(tmp_path, shallow):
     signatures = tf.saved_model.load(tfmeta.export_learner(maml(), tmp_path / "m")).signatures
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"class numbers 0 \.\.\. n_way - 1"):
         signatures["adapt"](

@@ -42,7 +42,7 @@ def small(code):
     return code
 
 
-def test_train_and_serve(tmp_path, monkeypatch):
+def test_train_and_serve(tmp_path, monkeypatch, shallow):
     monkeypatch.chdir(tmp_path)
     examples = toy_examples()
     monkeypatch.setattr(tfmeta.data, "from_directory", lambda path, **options: examples)
@@ -60,7 +60,7 @@ def test_train_and_serve(tmp_path, monkeypatch):
     exec(small(block("last.keras")), {**names, "train": names["train"]})
 
 
-def test_unknown_and_changing_classes():
+def test_unknown_and_changing_classes(shallow):
     _, validation, test = tfmeta.data.split_classes(toy_examples(), (0.2, 0.4, 0.4))
     learner = tfmeta.learners.PrototypicalNetwork(conv4((16, 16, 1), filters=4))
     names = {"tfmeta": tfmeta, "learner": learner, "validation": validation, "test": test}
@@ -92,7 +92,7 @@ def test_own_update_rule_adapts():
     assert len(state.weights) == len(names["learner"].network.trainable_variables)
 
 
-def test_own_learner_fits_and_exports(tmp_path):
+def test_own_learner_fits_and_exports(tmp_path, shallow):
     names = {"tfmeta": tfmeta, "tf": tf, "conv4": lambda: conv4((16, 16, 1), filters=4)}
     exec(block("class NearestSupport"), names)
     learner = names["learner"]

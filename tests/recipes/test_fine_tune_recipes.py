@@ -8,7 +8,10 @@ import pytest
 from tfmeta.models import squeezenet
 
 SPLIT = "--image-size=16 --steps=3 --batch-size=4 --pretrain-steps=2 --epochs=1"
-EPISODES = "--n-way=3 --n-query=2 --test-query=2 --n-tasks=2 --n-validation=2 --n-episodes=4"
+EPISODES = (
+    "--n-way=3 --n-query=2 --test-query=2 --n-tasks=2 --n-validation=2 --n-episodes=4 "
+    "--inner-steps=2"
+)
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_weights_of_a_file(load, pictures, tmp_path):
 METHODS = ("simple_shot", "prototypical", "maml_head", "maml_lora", "maml_film")
 
 
-def test_episodic_recipe(load, arguments):
+def test_episodic_recipe(load, shallow, arguments):
     recipe = load("transfer/episodic.py")
     assert recipe.METHODS == METHODS
     methods = ["--methods", "simple_shot", "maml_film"]

@@ -19,7 +19,7 @@ TINY = (
         pytest.param("--core lstm", marks=pytest.mark.slow),
     ],
 )
-def test_mann_recipe(load, pictures, options, tmp_path):
+def test_mann_recipe(load, shallow, pictures, options, tmp_path):
     run, record = tmp_path / "run", tmp_path / "record.json"
     arguments = f"{TINY} {options} --data={pictures} --run={run} --record={record}".split()
     returned = load("few_shot/mann.py").main(arguments)

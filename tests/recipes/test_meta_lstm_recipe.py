@@ -9,7 +9,7 @@ TINY = (
 )
 
 
-def test_meta_lstm_recipe(load, pictures, tmp_path):
+def test_meta_lstm_recipe(load, shallow, pictures, tmp_path):
     run, record = tmp_path / "run", tmp_path / "record.json"
     arguments = [*TINY.split(), f"--data={pictures}", f"--run={run}", f"--record={record}"]
     module = load("few_shot/meta_lstm.py")

@@ -125,7 +125,7 @@ def write_runs(path, n_runs=2, n_way=3):
     return path
 
 
-def test_lake_recipe(load, alphabets, tmp_path, capsys):
+def test_lake_recipe(load, shallow, alphabets, tmp_path, capsys):
     recipe, run = load("few_shot/lake_one_shot.py"), tmp_path / "run"
     arguments = f"{TINY} --data {alphabets} --run {run}".split()
     archive = write_runs(tmp_path / "runs.zip")
