@@ -177,7 +177,7 @@ def test_padded_episodes_give_the_results_of_unpadded_ones(make_learner, make_ep
 def test_a_support_mask_alone_gives_the_outputs_of_the_unmasked_support(
     make_learner, make_episodes
 ):
-    inputs, query_y = make_episodes()
+    inputs, query_y = make_episodes(2)
     padded, _, _ = with_padding(inputs, query_y)
     learner = make_learner()
     outputs = learner({**padded, "query_x": inputs["query_x"]})
@@ -202,7 +202,7 @@ def test_sample_weights_weigh_the_loss(make_learner, make_episodes):
 
 def test_the_order_of_the_support_does_not_matter(make_learner, make_episodes):
     learner = make_learner()
-    inputs, _ = make_episodes()
+    inputs, _ = make_episodes(2)
     order = np.random.default_rng(0).permutation(inputs["support_x"].shape[1])
     turned = {**inputs, **{k: inputs[k][:, order] for k in ("support_x", "support_y")}}
     np.testing.assert_allclose(learner(turned), learner(inputs), rtol=1e-4, atol=1e-5)
@@ -210,7 +210,7 @@ def test_the_order_of_the_support_does_not_matter(make_learner, make_episodes):
 
 def test_only_a_transductive_query_depends_on_the_others(kind, make_learner, make_episodes):
     learner = make_learner()
-    inputs, _ = make_episodes()
+    inputs, _ = make_episodes(2)
     others = {**inputs, "query_x": inputs["query_x"].copy()}
     others["query_x"][:, 1:] += 3.0
     change = np.abs(learner(others)[:, 0] - learner(inputs)[:, 0]).max()
@@ -225,7 +225,7 @@ def test_only_a_transductive_query_depends_on_the_others(kind, make_learner, mak
 
 def test_the_methods_for_one_episode_give_what_the_call_gives(make_learner, make_episodes):
     learner = make_learner()
-    inputs, _ = make_episodes()
+    inputs, _ = make_episodes(2)
     state = learner.adapt(inputs["support_x"][1], inputs["support_y"][1])
     outputs = learner.predict_query(state, inputs["query_x"][1])
     np.testing.assert_allclose(outputs, learner(inputs)[1], rtol=1e-5, atol=1e-6)

@@ -83,7 +83,7 @@ WITHOUT_RULE = {
 @pytest.mark.parametrize("kind", WITHOUT_RULE)
 def test_a_layer_without_a_rule_is_named(kind):
     make, names = WITHOUT_RULE[kind]
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # collecting garbage takes seconds
     network = make()
     assert layers_without_rule(network) == names
     x = tf.zeros([2, 3, *network.inputs[0].shape[1:]])

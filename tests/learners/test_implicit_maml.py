@@ -34,7 +34,7 @@ def test_a_quadratic_has_its_closed_form():
 @pytest.mark.parametrize("adapt", [pytest.param("all", marks=pytest.mark.slow), "head"])
 def test_the_meta_gradient_is_that_of_the_minimum(adapt):
     learner = ImplicitMAML(
-        network(), update_rule=0.2, inner_steps=100, proximal=1.0, cg_steps=20, adapt=adapt
+        network(), update_rule=0.4, inner_steps=40, proximal=1.0, cg_steps=20, adapt=adapt
     )
     learner = in_float64(learner)
     x, query_x = DRAWS.standard_normal((2, 1, 6, 2))

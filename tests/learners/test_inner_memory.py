@@ -69,7 +69,7 @@ def test_the_states_are_those_of_the_layer():
 
 
 def test_second_derivatives_through_both_lstms():
-    assert tfmeta.gradcheck(learner(order=2), *series()) < 1e-6
+    assert tfmeta.gradcheck(learner(order=2), *series(1)) < 1e-6
 
 
 def test_the_memory_changes_the_update():
@@ -104,11 +104,13 @@ def test_training_saving_and_export(tmp_path):
     model.save(tmp_path / "learner.keras")
     loaded = keras.saving.load_model(tmp_path / "learner.keras")
     assert loaded.memory == "lstm"
-    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+    few = {k: v[:2] for k, v in inputs.items()}  # without a graph a call takes long
+    outputs = model(few)
+    np.testing.assert_array_equal(loaded(few), outputs)
     path = tfmeta.export_learner(model, tmp_path / "served")
     given = {k: tf.constant(v[0]) for k, v in inputs.items()}
     served = tf.saved_model.load(path).signatures["serving_default"](**given)["values"]
-    np.testing.assert_allclose(served, model(inputs)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(served, outputs[0], rtol=1e-5, atol=1e-6)
 
 
 def test_bad_arguments():

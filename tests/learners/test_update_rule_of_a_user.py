@@ -74,9 +74,7 @@ def test_another_structure_in_adapt():
 def test_a_rule_that_returns_nan_is_told_by_task_and_step(kind, engine):
     rule = Broken(lambda step, w, state: ([x * (np.nan if step == 1 else 1.0) for x in w], state))
     learner = kind(network(), update_rule=rule, inner_steps=3, engine=engine)
-    with pytest.raises(ValueError, match=r"not finite.* inner step .*100 101 102"):
-        fit(learner)
-    with pytest.raises(ValueError, match=r"= 100 101 102, 2 2 2$"):
+    with pytest.raises(ValueError, match=r"not finite.* inner step .*= 100 101 102, 2 2 2$"):
         fit(learner)
 
 
