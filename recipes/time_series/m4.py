@@ -11,10 +11,10 @@ is trained on each series alone. The same again with an LSTM: an outer LSTM, whi
 and the cell state, the gradient and the loss of the inner one, updates its weights on the past of
 the series.
 
-All learn from the pasts without their last horizon, on which the epoch is chosen, and are tested on
-the official hold-out: OWA, where Naive2 is 1, and its paired difference from the same network
-without adaptation. `--also data/timeseries/m3.npz:OTHER` tests on other series too, on which
-nothing is trained.
+All learn from the pasts without their last horizon, on which the epoch is chosen, the start among
+them, and are tested on the official hold-out: OWA, where Naive2 is 1, and its paired difference
+from the same network without adaptation. `--also data/timeseries/m3.npz:OTHER` tests on other
+series too, on which nothing is trained.
 """
 
 import os
