@@ -144,7 +144,7 @@ def test_bad_input(tmp_path):
         Series([np.ones(3), np.ones(3)], future=[np.ones(1)])
     with pytest.raises(ValueError, match=r"shape \(2, 2\)"):
         Series([np.ones((2, 2))])
-    with pytest.raises(ValueError, match="`horizon` must be at least 1"):
+    with pytest.raises(ValueError, match="`horizon` must be an integer of at least 1"):
         forecast_tasks(Series([np.ones(9)]), window=2, horizon=0)
     path = tmp_path / "gap.csv"
     path.write_text("id,value\na,1\na,\n")

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 
+from tfmeta.data.counts import check_counts
 from tfmeta.data.sampler import random_bits, random_integers
 from tfmeta.data.series import Series
 
@@ -194,7 +195,7 @@ def forecast_tasks(
         A task family; its `sample` gives float32 `[tasks, windows, points]`.
 
     Raises:
-        ValueError: for sizes below one, or a `min_stride` above `stride`.
+        ValueError: for sizes that are not positive integers, or a `min_stride` above `stride`.
 
     Example:
         >>> tasks = forecast_tasks(Series([np.arange(1.0, 60.0)]), window=8, horizon=3)
@@ -204,9 +205,7 @@ def forecast_tasks(
     """
     min_stride = stride if min_stride is None else min_stride
     sizes = {"window": window, "horizon": horizon, "stride": stride, "min_stride": min_stride}
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+    check_counts(**sizes)
     if min_stride > stride:
         raise ValueError(
             "`min_stride` must not be above `stride`. "
