@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmeta.saved_models import check_repeated, written_whole
+from tfmeta.saved_models import add_endpoint, check_repeated, written_whole
 from tfmeta.transfer.classifier import BackboneClassifier
 
 # Side of the pictures that the parity check takes where the model takes any.
@@ -106,7 +106,7 @@ class _ServedClassifier:
     def write(self, path: str) -> None:
         archive = keras.export.ExportArchive()
         archive.track(self.model)
-        archive.add_endpoint("serve", self.serve, [self.spec])
+        add_endpoint(archive, "serve", self.serve, [self.spec])
         archive.write_out(path, verbose=False)
         description = {
             "model": type(self.model).__name__,

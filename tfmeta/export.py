@@ -15,7 +15,7 @@ from tfmeta.errors import require
 from tfmeta.learners import checks
 from tfmeta.learners.base import EpisodicLearner
 from tfmeta.learners.rejection import UNKNOWN, classified
-from tfmeta.saved_models import check_repeated, written_whole
+from tfmeta.saved_models import add_endpoint, check_repeated, written_whole
 
 TASKS = ("classification", "regression")
 # The class name of a query that is of no class of the support.
@@ -94,9 +94,9 @@ class _ServedLearner:
         self.learner = learner
         self.task = task
         self.x_dtype = dtype
-        state = tf.function(self._adapt_state, autograph=False).get_concrete_function(
-            *self._support_specs()
-        )
+        # One graph for all endpoints that adapt: to trace it is most of the time of an export.
+        self._adapt_state = tf.function(learner.adapt, autograph=False)
+        state = self._adapt_state.get_concrete_function(*self._support_specs())
         self.state_structure = state.structured_outputs
         self.state_specs = {
             name: tf.TensorSpec(tensor.shape, tensor.dtype, name)
@@ -171,13 +171,11 @@ class _ServedLearner:
         names = names if self.is_classifier else {}
         query_x = self._example_spec("query_x")
         # The first endpoint becomes the default signature.
-        archive.add_endpoint(
-            "adapt_and_predict",
-            self.adapt_and_predict,
-            [support_x, support_y, query_x, *names.values()],
-        )
-        archive.add_endpoint("adapt", self.adapt, [support_x, support_y, *names.values()])
-        archive.add_endpoint("predict", self.predict, [query_x, {**self.state_specs, **names}])
+        support = [support_x, support_y]
+        at_once = [*support, query_x, *names.values()]
+        add_endpoint(archive, "adapt_and_predict", self.adapt_and_predict, at_once)
+        add_endpoint(archive, "adapt", self.adapt, [*support, *names.values()])
+        add_endpoint(archive, "predict", self.predict, [query_x, {**self.state_specs, **names}])
         if self.is_classifier and self.learner.changes_classes:
             self._add_class_endpoints(archive, {**self.state_specs, **names})
         archive.write_out(path, verbose=False)
@@ -187,9 +185,9 @@ class _ServedLearner:
     def _add_class_endpoints(self, archive: keras.export.ExportArchive, state: dict) -> None:
         support_x = self._example_spec("support_x")
         class_name = tf.TensorSpec([], tf.string, "class_name")
-        archive.add_endpoint("add_class", self.add_class, [state, support_x, class_name])
-        archive.add_endpoint("add_examples", self.add_examples, [state, support_x, class_name])
-        archive.add_endpoint("remove_class", self.remove_class, [state, class_name])
+        add_endpoint(archive, "add_class", self.add_class, [state, support_x, class_name])
+        add_endpoint(archive, "add_examples", self.add_examples, [state, support_x, class_name])
+        add_endpoint(archive, "remove_class", self.remove_class, [state, class_name])
 
     def check_parity(self, path: str) -> None:
         """Compares what was written, loaded again, with the learner."""
@@ -217,9 +215,6 @@ class _ServedLearner:
             found,
         )
         return tf.cast(found[0, 0], "int32")
-
-    def _adapt_state(self, support_x: tf.Tensor, support_y: tf.Tensor) -> Any:
-        return self.learner.adapt(support_x, support_y)
 
     def _with_names_checked(self, support_y: tf.Tensor, class_names: Any) -> tf.Tensor:
         if class_names is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 _PARITY = 1e-5
 
@@ -45,6 +47,31 @@ def written_whole(path: str, *, overwrite: bool) -> Iterator[str]:
         if os.path.exists(path):
             os.rename(path, os.path.join(folder, "previous"))
         os.rename(written, path)
+
+
+def add_endpoint(
+    archive: keras.export.ExportArchive, name: str, endpoint: Callable, signature: Sequence[Any]
+) -> None:
+    """Adds an endpoint to an archive, already traced: what is not, Keras traces at every use.
+
+    Args:
+        archive: what is going to be written.
+        name: of the endpoint.
+        endpoint: from tensors to a dictionary of them.
+        signature: `tf.TensorSpec`s of its arguments, or dictionaries of them.
+
+    Example:
+        >>> archive = keras.export.ExportArchive()
+        >>> spec = tf.TensorSpec([None], tf.float32, "x")
+        >>> add_endpoint(archive, "double", lambda x: {"y": 2.0 * x}, [spec])
+        >>> archive.write_out("served", verbose=False)
+        >>> serve = tf.saved_model.load("served").signatures["double"]
+        >>> serve(x=tf.constant([1.0]))["y"].numpy()
+        array([2.], dtype=float32)
+    """
+    traced = tf.function(endpoint, autograph=False)
+    traced.get_concrete_function(*signature)
+    archive.add_endpoint(name, traced)
 
 
 def check_repeated(wanted: Any, got: Any, *, what: str) -> None:
