@@ -2,18 +2,21 @@
 
     python recipes/benchmarks/memory_speed.py --record recipes/results/benchmark_memory_speed.json
 
-A step is forward, backward and Adam on streams of 20x20 pixels, 5 classes. Every row changes one
-size of the first. The peak of the process' memory is a maximum over the rows so far, which come in
-the order of their sizes.
+A step is forward, backward and Adam on streams of 20x20 pixels, 5 classes. The rows of a core
+change the length of the streams, and then the slots of the memory. Each is measured in a process of
+its own, whose peak of memory it gives.
 """
 
 import argparse
-import resource
+import json
+import os
+import sys
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
+from side_by_side import peak_memory_mb, printed_figures
 
 from tfmeta import cli, runs
 from tfmeta.learners import SequenceLearner
@@ -21,6 +24,7 @@ from tfmeta.models import memory
 
 COLUMNS = ("core", "streams", "steps of a stream", "slots", "steps a second", "peak MB")
 N_WAY = 5
+NO_SLOTS = ("lstm", "snail")
 
 
 def parse(arguments):
@@ -35,26 +39,30 @@ def parse(arguments):
     add("--length", type=int, default=50, help="where the slots change")
     add("--n-slots", type=int, default=128, help="where the length changes")
     add("--units", type=int, default=200)
-    add("--cores", nargs="+", default=["mann", "dnc", "lstm"])
+    add("--cores", nargs="+", default=["lstm", "snail", "mann", "dnc"])
     add("--n-steps", type=int, default=10, help="measured, after two that are not")
+    add("--worker", nargs=3, metavar=("CORE", "LENGTH", "SLOTS"), help=argparse.SUPPRESS)
     add("--record", default=None, help="also write the table to this JSON file")
     options = parser.parse_args(arguments)
     options.command = cli.command_line("benchmarks/memory_speed.py", arguments)
     return options
 
 
-def build_core(name, n_slots, options):
-    """A core with so many slots."""
+def build_core(name, length, n_slots, options):
+    """A core for streams of a length, with so many slots where it has a memory."""
     if name == "lstm":
         return keras.layers.LSTMCell(options.units)
+    if name == "snail":
+        return memory.SNAIL(length)
     sizes = {"n_slots": n_slots, "slot_width": 40, "n_heads": 4}
     return {"mann": memory.MANN, "dnc": memory.DNC}[name](options.units, **sizes)
 
 
-def steps_a_second(name, length, n_slots, options):
-    """Training steps a second on random streams."""
+def measure(name, length, n_slots, options):
+    """Training steps a second on random streams, and the peak of this process' memory."""
     backbone = keras.Sequential([keras.Input((20, 20, 1)), keras.layers.Flatten()])
-    learner = SequenceLearner(backbone, build_core(name, n_slots, options), n_way=N_WAY)
+    core = build_core(name, length, n_slots, options)
+    learner = SequenceLearner(backbone, core, n_way=N_WAY)
     model = learner.on_streams()
     model.compile("adam")
     draws = np.random.default_rng(0)
@@ -65,29 +73,40 @@ def steps_a_second(name, length, n_slots, options):
     model.fit(data, steps_per_epoch=2, verbose=0, shuffle=False)
     start = time.perf_counter()
     model.fit(data, steps_per_epoch=options.n_steps, verbose=0, shuffle=False)
-    return options.n_steps / (time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return {"steps_a_second": options.n_steps / seconds, "peak_memory_mb": peak_memory_mb()}
 
 
 def settings(options):
     """Core, length and slots of every row."""
     for name in options.cores:
         yield from ((name, length, options.n_slots) for length in options.lengths)
-    for name in (core for core in options.cores if core != "lstm"):
+    for name in (core for core in options.cores if core not in NO_SLOTS):
         yield from ((name, options.length, slots) for slots in options.slots)
+
+
+def row_of(name, length, n_slots, options):
+    """The line of the table for one setting, measured in another process."""
+    sizes = ("n_tasks", "units", "n_steps")
+    setting = ["--worker", name, str(length), str(n_slots)]
+    script = os.path.abspath(__file__)
+    figures = printed_figures(sys.executable, script, options, sizes, *setting)
+    slots = "–" if name in NO_SLOTS else str(n_slots)
+    speed, peak = f"{figures['steps_a_second']:.2f}", f"{figures['peak_memory_mb']:.0f}"
+    return (name.upper(), str(options.n_tasks), str(length), slots, speed, peak)
 
 
 def main(arguments=None):
     """Runs the benchmark and returns its record."""
     options = parse(arguments)
+    if options.worker:
+        name, length, n_slots = options.worker
+        print(json.dumps(measure(name, int(length), int(n_slots), options)))
+        return None
     rows = []
-    for name, length, n_slots in settings(options):
-        speed = steps_a_second(name, length, n_slots, options)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        slots = "–" if name == "lstm" else str(n_slots)
-        sizes = (str(options.n_tasks), str(length), slots)
-        rows.append((name.upper(), *sizes, f"{speed:.2f}", f"{peak:.0f}"))
+    for setting in settings(options):
+        rows.append(row_of(*setting, options))
         print(*rows[-1], flush=True)
-        keras.backend.clear_session()
     title = f"Training of memory networks, {options.units} units"
     record = runs.table_record(COLUMNS, rows, title=title, command=options.command)
     runs.write_table(record, options.record)
