@@ -85,6 +85,38 @@ def test_texts(tmp_path):
     np.testing.assert_array_equal(tf.argmax(names["control"](inputs), axis=-1), query_y)
 
 
+def test_time_series(tmp_path):
+    path = tmp_path / "sales.csv"
+    points = [f"shop {k},{2 + np.sin(t / 2 + k)}" for k in range(3) for t in range(62 - k)]
+    path.write_text("\n".join(["id,value", *points]))
+    names = {"keras": keras, "tfmeta": tfmeta}
+    code = small(block("forecast_tasks(")).replace("path/to/sales.csv", str(path))
+    exec(code.replace("inner_steps=5", "inner_steps=1"), names)
+    assert names["too_short"] == ("shop 2",)
+    assert names["future"].shape == (2, 6)
+
+
+def test_memory(capsys):
+    source = tfmeta.data.Examples(np.zeros((20, 28, 28, 1), "uint8"), np.repeat(np.arange(2), 10))
+    names = {"keras": keras, "tfmeta": tfmeta, "train": source, "test": source}
+    code = small(block("stream_dataset")).replace("steps_per_epoch=1000", "steps_per_epoch=1")
+    exec(code.replace("n_tasks=16", "n_tasks=1").replace("n_episodes=160", "n_episodes=2"), names)
+    assert "10: " in capsys.readouterr().out
+
+
+def test_learned_optimizer():
+    layer = keras.layers.Dense(1)
+    model = keras.Sequential([keras.Input((2,)), layer])
+    names = {"keras": keras, "tfmeta": tfmeta, "conv4": conv4, "model": model}
+    code = block("LearnedOptimizer(").replace("horizon=100, unroll=20", "horizon=4, unroll=2")
+    exec(small(code).replace("steps_per_epoch=60", "steps_per_epoch=2"), names)
+    before = layer.kernel.numpy()
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    assert np.any(layer.kernel.numpy() != before)
+    state = names["maml"].adapt(np.zeros((5, 28, 28, 1), "uint8"), np.arange(5))
+    assert len(state.weights) == len(names["maml"].network.trainable_variables)
+
+
 def test_own_update_rule_adapts():
     names = {"keras": keras, "tf": tf, "tfmeta": tfmeta, "conv4": conv4}
     exec(block("class SignDescent"), names)

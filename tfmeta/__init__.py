@@ -6,7 +6,7 @@ from tfmeta.advise import advise
 from tfmeta.classifier_export import export_classifier
 from tfmeta.evaluation import EpisodeReport, compare_reports, evaluate_episodes
 from tfmeta.export import export_learner
-from tfmeta.forecasting import ForecastReport, evaluate_forecasts
+from tfmeta.forecasting import ForecastReport, evaluate_forecasts, forecast
 from tfmeta.learners.rejection import Rejection
 from tfmeta.open_set import OpenSetReport, calibrate_rejection, evaluate_open_set
 from tfmeta.ranking import BackboneRanking, rank_backbones
@@ -36,6 +36,7 @@ __all__ = [
     "evaluation",
     "export_classifier",
     "export_learner",
+    "forecast",
     "functional",
     "gradcheck",
     "hessian_vector_check",

@@ -282,7 +282,7 @@ def main(arguments=None):
             name = f"report_{number}_{method.replace(' ', '_')}.json"
             report.to_json(os.path.join(options.run, name))
             print(f"{title}: {method}: {report}", flush=True)
-        forecasts[method] = tfmeta.forecasting.forecast(
+        forecasts[method] = tfmeta.forecast(
             forecaster, tasks_of(drawn, options), n_shot=options.n_shot
         )
         if method == "maml":
