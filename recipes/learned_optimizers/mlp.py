@@ -1,6 +1,6 @@
 """A learned optimizer (Andrychowicz et al. 2016) against tuned ones on a small network.
 
-    python recipes/learned_optimizers/mlp.py --steps 150
+    python recipes/learned_optimizers/mlp.py --steps 450
 
 As `quadratics.py`, on the training of a network with one hidden layer on handwritten digits, from
 new first weights and in new mini-batches for every task. The optimizer is trained on one half of
@@ -41,7 +41,7 @@ def main(arguments=None):
     options = parser(
         __doc__,
         "learned_optimizers/mlp.py",
-        steps=150,
+        steps=450,
         n_tasks=4,
         n_validation=16,
         n_test=64,
