@@ -1,6 +1,6 @@
 """A learned optimizer (Andrychowicz et al. 2016) against tuned ones on random quadratics.
 
-    python recipes/learned_optimizers/quadratics.py --steps 1500
+    python recipes/learned_optimizers/quadratics.py --steps 2000
 
 Trains an LSTM that replaces the optimizer on random quadratics, and compares it, on quadratics it
 has never seen and within the steps it was trained for, with SGD, momentum, RMSprop and Adam. Their
@@ -37,7 +37,7 @@ def parser(description, recipe, **defaults):
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = options.add_argument
-    add("--steps", type=int, default=1500, help="batches of tasks, each followed to the horizon")
+    add("--steps", type=int, default=2000, help="batches of tasks, each followed to the horizon")
     add("--epochs", type=int, default=10, help="validations, over all steps")
     add("--n-tasks", type=int, default=64, help="of a batch")
     add("--horizon", type=int, default=100, help="steps of a task")
