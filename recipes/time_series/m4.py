@@ -5,11 +5,10 @@
 
 The support set of a task is the latest windows of a series' own past, a season or a horizon apart,
 and closer in a short past; the query is its horizon. A network of N-BEATS-like blocks first learns
-all series; from its weights, MAML learns to adapt to a series, Reptile and Meta-LSTM to adapt the
-layers that forecast, and the control goes on for as many steps without adaptation. Another control
-is trained on each series alone. The same again with an LSTM: an outer LSTM, which reads the hidden
-and the cell state, the gradient and the loss of the inner one, updates its weights on the past of
-the series.
+all series; from its weights, MAML, Reptile and Meta-LSTM learn to adapt to one, and the control
+goes on for as many steps without adaptation. Another control is trained on each series alone. The
+same again with an LSTM: an outer LSTM, which reads the hidden and the cell state, the gradient and
+the loss of the inner one, updates its weights on the past of the series.
 
 All learn from the pasts without their last horizon, on which the epoch is chosen, the start among
 them, and are tested on the official hold-out: OWA, where Naive2 is 1, and its paired difference
@@ -39,16 +38,22 @@ from tfmeta.learners import MAML, MetaLSTM, Reptile
 from tfmeta.models import lstm_forecaster, nbeats_forecaster
 from tfmeta.optimizers import cosine_adam
 
-# The period and the official horizon, the windows of a support set, and what an LSTM reads at once.
+# The layers of the blocks that forecast.
+HEADS = "_forecast/"
+# The period and the official horizon, and the windows of a support set.
 HOURLY = {"period": 24, "horizon": 48, "window": 168, "n_shot": 8, "stride": 24}
 WEEKLY = {"period": 1, "horizon": 13, "window": 26, "n_shot": 6, "stride": 13}
-KINDS = {"hourly": HOURLY | {"points_per_step": 24}, "weekly": WEEKLY | {"points_per_step": 2}}
+# What an LSTM reads at once; what Reptile and Meta-LSTM adapt, and how fast at the start; the LSTM
+# that updates, which keeps about ten times its units for each weight, step and task.
+HOURLY |= {"points_per_step": 24, "adapt": HEADS, "adapt_rate": 0.02}
+WEEKLY |= {"points_per_step": 2, "adapt": "all", "adapt_rate": 0.01}
+HOURLY |= {"rule_units": 20, "rule_tasks": 16}
+WEEKLY |= {"rule_units": 8, "rule_tasks": 4}
+KINDS = {"hourly": HOURLY, "weekly": WEEKLY}
 # Of each network, the control comes first.
 OF_BLOCKS = ("no adaptation", "maml", "reptile", "meta-lstm", "from scratch")
 OF_LSTM = ("lstm no adaptation", "lstm over lstm")
 METHODS = OF_BLOCKS + OF_LSTM
-# The layers of the blocks that forecast.
-HEADS = "_forecast/"
 COLUMNS = (
     "series",
     "forecaster",
@@ -75,16 +80,17 @@ def parse(arguments):
     add = parser.add_argument
     add("--data", default="data/timeseries/m4_hourly_weekly.npz")
     add("--kind", default="weekly", choices=tuple(KINDS))
-    for name in ("period", "horizon", "window", "stride", "points_per_step"):
+    windows = ("period", "horizon", "window", "stride", "points_per_step")
+    for name in (*windows, "rule_units", "rule_tasks"):
         add(f"--{name.replace('_', '-')}", type=int)
+    add("--adapt", help="what Reptile and Meta-LSTM adapt: all, or a pattern of paths of weights")
+    add("--adapt-rate", type=float, help="of these, at the start")
     add("--first-steps", type=int, default=4000, help="on all series, before any adaptation")
     add("--first-rate", type=float, default=1e-3, help="learning rate of these")
     add("--units", type=int, default=128)
     add("--lstm-units", type=int, default=32, help="of the LSTM that forecasts")
     add("--inner-steps", type=int, default=5)
     add("--inner-rate", type=float, default=0.01)
-    add("--head-rate", type=float, default=0.02, help="where the last layers adapt alone")
-    add("--rule-tasks", type=int, default=16, help="of a step, where an LSTM updates every weight")
     add("--scratch-steps", type=int, default=100, help="of Adam, on each series alone")
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     add("--also", nargs="*", default=[], metavar="FILE:KIND", help="other series to test on")
@@ -116,6 +122,7 @@ def build_learner(method, network, options):
     """A learner that adapts to a series."""
     name = method.replace(" ", "_").replace("-", "_")
     common = {"engine": "vectorized", "name": name, "inner_steps": options.inner_steps}
+    of_lstm = {"forget": 0.9999, "units": options.rule_units}
     if method == "from scratch":
         return MAML(
             network, update_rule=Adam(1e-3), **common | {"inner_steps": options.scratch_steps}
@@ -123,12 +130,12 @@ def build_learner(method, network, options):
     if method == "maml":
         return MAML(network, update_rule=clipped(LayerStepRates(options.inner_rate)), **common)
     if method == "reptile":
-        rule = clipped(GradientDescent(options.head_rate))
-        return Reptile(network, update_rule=rule, adapt=HEADS, **common)
+        rule = clipped(GradientDescent(options.adapt_rate))
+        return Reptile(network, update_rule=rule, adapt=options.adapt, **common)
     if method == "meta-lstm":
-        rule = clipped(MetaLSTMRule(options.head_rate, forget=0.9999))
-        return MetaLSTM(network, update_rule=rule, adapt=HEADS, **common)
-    rule = clipped(MetaLSTMRule(options.inner_rate, forget=0.9999, n_context=2))
+        rule = clipped(MetaLSTMRule(options.adapt_rate, **of_lstm))
+        return MetaLSTM(network, update_rule=rule, adapt=options.adapt, **common)
+    rule = clipped(MetaLSTMRule(options.inner_rate, n_context=2, **of_lstm))
     return MetaLSTM(network, update_rule=rule, memory="lstm", **common)
 
 
