@@ -25,6 +25,20 @@ def test_convolutions_see_as_many_steps_as_they_say():
     assert changed_steps(TemporalConvolutions(4, 5), 9, 2) == [2, 3, 4, 5]
 
 
+def test_a_block_is_a_dilated_causal_convolution():
+    layer = TemporalConvolutions(4, 5)
+    stream = DRAWS.standard_normal((2, 7, 3)).astype("float32")
+    got = layer(stream)
+    after_first, block = got[..., :8], layer.blocks[1]
+    convolution = keras.layers.Conv1D(10, 2, dilation_rate=2, padding="causal")
+    convolution.build(after_first.shape)
+    kernel, bias = block.get_weights()
+    convolution.set_weights([kernel.reshape(2, 8, 10), bias])
+    values, gates = np.split(convolution(after_first), 2, axis=-1)
+    wanted = np.tanh(values) / (1.0 + np.exp(-gates))
+    np.testing.assert_allclose(got[..., 8:], wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_attention_sees_all_steps_before():
     assert changed_steps(CausalAttention(4, 5), 6, 2) == [2, 3, 4, 5]
 
