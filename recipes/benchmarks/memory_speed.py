@@ -21,6 +21,7 @@ from side_by_side import peak_memory_mb, printed_figures
 from tfmeta import cli, runs
 from tfmeta.learners import SequenceLearner
 from tfmeta.models import memory
+from tfmeta.prefetching import prefetched
 
 COLUMNS = ("core", "streams", "steps of a stream", "slots", "steps a second", "peak MB")
 N_WAY = 5
@@ -69,7 +70,7 @@ def measure(name, length, n_slots, options):
     x = draws.integers(0, 256, (options.n_tasks, length, 20, 20, 1)).astype("uint8")
     y = draws.integers(0, N_WAY, (options.n_tasks, length)).astype("int32")
     batch = ({"stream_x": x, "stream_y": y}, y)
-    data = tf.data.Dataset.from_tensors(batch).cache().repeat()
+    data = prefetched(tf.data.Dataset.from_tensors(batch).repeat())
     model.fit(data, steps_per_epoch=2, verbose=0, shuffle=False)
     start = time.perf_counter()
     model.fit(data, steps_per_epoch=options.n_steps, verbose=0, shuffle=False)

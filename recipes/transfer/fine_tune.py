@@ -27,6 +27,7 @@ from tfmeta.data import split_examples
 from tfmeta.intervals import mean_interval
 from tfmeta.models import conv4, pretrained
 from tfmeta.optimizers import cosine_adam
+from tfmeta.prefetching import prefetched
 from tfmeta.transfer import FineTune, add_adapters, trained_share
 
 COLUMNS = (
@@ -136,7 +137,7 @@ def train_all(model, examples, options, learning_rate):
     model.compile(cosine_adam(learning_rate, options.steps), metrics=["accuracy"])
     batches = tf.data.Dataset.from_tensor_slices((examples.x, examples.y))
     batches = batches.shuffle(len(examples), seed=options.seed).repeat()
-    batches = batches.batch(min(options.batch_size, len(examples)))
+    batches = prefetched(batches.batch(min(options.batch_size, len(examples))))
     steps = max(1, options.steps // EPOCHS)
     model.fit(batches, epochs=EPOCHS, steps_per_epoch=steps, verbose=0)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfmeta.errors import errors_as_value_errors, require
 from tfmeta.inner_loop import LSTMOptimizer, LSTMOptimizerRule, UpdateRule, dense_gradients
 from tfmeta.learners.optimizees import Optimizee, Weights
+from tfmeta.prefetching import prefetched
 from tfmeta.sizes import check_sizes
 
 # Two parts with other seeds have no task in common, up to this many tasks.
@@ -217,7 +218,7 @@ def optimization_tasks(n_tasks: int, *, seed: int = 0, limit: int | None = None)
     if limit is not None:
         check_sizes(limit=limit)
         numbers = numbers.take(limit)
-    return numbers.batch(n_tasks)
+    return prefetched(numbers.batch(n_tasks))
 
 
 def optimization_curves(

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmeta.layers import network_input, normalize_by
+from tfmeta.prefetching import prefetched
 from tfmeta.transfer.classifier import BackboneClassifier
 from tfmeta.transfer.labels import check_labels
 from tfmeta.transfer.recalibration import recalibrate
@@ -388,7 +389,7 @@ def _as_list(callbacks: Any) -> list[Any]:
 
 
 def _batches(x: Any, batch_size: int | None) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(x).batch(batch_size or 32)
+    return prefetched(tf.data.Dataset.from_tensor_slices(x).batch(batch_size or 32))
 
 
 def _check(rate_decay: float, batch_norm: str, l2_sp: float) -> None:
