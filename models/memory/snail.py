@@ -44,8 +44,8 @@ class TemporalConvolutions(keras.Layer):
         n_channels = input_shape[-1]
         self.blocks = []
         for number in range(max(1, math.ceil(math.log2(self.length)))):
-            # Of a step and of the one before it, as a product: a dilated convolution and its
-            # gradients take many times as long on a CPU.
+            # A causal convolution of two taps as a product, of each step and the one `2**number`
+            # before it: a dilated convolution and its gradients take far longer on a CPU.
             block = keras.layers.Dense(
                 2 * self.filters, dtype=self.dtype_policy, name=f"block_{number}"
             )
